@@ -1,0 +1,189 @@
+"""Keep the measured rows in results.json, and render RESULTS.md from them.
+
+    python benchmarks/results.py     renders, and says which promised rows are missing
+
+A benchmark calls `record` with its rows; a row of the same id is replaced.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).resolve().parent
+RESULTS = FOLDER / "results.json"
+PROMISED = FOLDER / "promised.json"
+RENDERED = FOLDER / "RESULTS.md"
+
+KEYS = (
+    "id",
+    "value",
+    "unit",
+    "peer",
+    "peer_value",
+    "spread",
+    "command",
+    "machine",
+    "commit",
+    "date",
+    "note",
+)
+
+Row = dict[str, Any]
+
+
+def record(rows: list[Row], *, results: Path = RESULTS) -> None:
+    """Merge rows into results.json by id, with machine, commit and date filled in.
+
+    Args:
+        rows: each with at least `id`, `value` and `unit`; `value` None needs a `note` that says why.
+        results: the file to merge into.
+
+    Raises:
+        ValueError: a row lacks something, or has a key that no row has.
+    """
+    here = {
+        "command": f"python benchmarks/{Path(sys.argv[0]).name}",
+        "machine": machine(),
+        "commit": commit(),
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+    }
+    merged = {row["id"]: row for row in _read(results)}
+    for row in rows:
+        merged[row["id"]] = dict.fromkeys(KEYS) | here | _checked(row)
+    ordered = [merged[key] for key in sorted(merged)]
+    text = ",\n".join("  " + json.dumps(row, ensure_ascii=False) for row in ordered)
+    results.write_text(f"[\n{text}\n]\n")
+
+
+def render(rows: list[Row], promised: list[Row]) -> str:
+    """Write the measured rows as Markdown: first what was promised, then the rest."""
+    measured = {row["id"]: row for row in rows}
+    known = {promise["id"] for promise in promised}
+    lines = [
+        "# Results",
+        "",
+        "Rendered from `results.json` by `python benchmarks/results.py`; not edited by hand.",
+        "Machine, commit, date and command of each row stand below the tables.",
+        "",
+        "## Promised",
+        "",
+        "| | what | measured | pass | aim | verdict |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [
+        _promised_line(promise, measured[promise["id"]]) for promise in promised if promise["id"] in measured
+    ]
+    missing = [f"`{promise['id']}`" for promise in promised if promise["id"] not in measured]
+    lines += ["", "Not measured yet: " + (", ".join(missing) or "nothing") + "."]
+    others = [row for row in rows if row["id"] not in known]
+    if others:
+        lines += ["", "## Measured besides", "", "| | measured |", "|---|---|"]
+        lines += [f"| `{row['id']}` | {_value(row)} |" for row in others]
+    lines += ["", "## How", ""]
+    for row in rows:
+        lines += [
+            f"- `{row['id']}`: `{row['command']}`; {row['machine']}; commit {row['commit']}; {row['date']}."
+        ]
+        lines += [f"  {row['note']}"] if row["note"] else []
+    return "\n".join(lines) + "\n"
+
+
+def verdict(promise: Row, value: float | None) -> str:
+    """Hold a value against its promise."""
+    if value is None:
+        return "not measurable here"
+    for bound in ("aim", "pass"):
+        wanted = promise[bound]
+        if wanted is not None and (value >= wanted if promise["bound"] == "at least" else value <= wanted):
+            return "aim reached" if bound == "aim" else "pass"
+    return "below the promise"
+
+
+def machine() -> str:
+    """Name this machine: processor, cores, memory."""
+    memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    return f"{_processor()}, {len(os.sched_getaffinity(0))} cores, {memory_gb:.0f} GB"
+
+
+def commit() -> str:
+    """Name the commit that is checked out, with a plus sign where the tree has changes beside it."""
+    name = _git("rev-parse", "--short", "HEAD")
+    if not name:
+        return "none"
+    # The results themselves change with every measurement.
+    changed = _git(
+        "status",
+        "--porcelain",
+        "--",
+        ":/",
+        ":(exclude,top)benchmarks/*.json",
+        ":(exclude,top)benchmarks/*.md",
+    )
+    return f"{name}+" if changed else name
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return os.uname().machine
+
+
+def _git(*arguments: str) -> str:
+    answer = subprocess.run(["git", *arguments], cwd=FOLDER, capture_output=True, text=True, check=False)
+    return answer.stdout.strip() if answer.returncode == 0 else ""
+
+
+def _checked(row: Row) -> Row:
+    unknown = set(row) - set(KEYS)
+    missing = {"id", "value", "unit"} - set(row)
+    if unknown or missing:
+        raise ValueError(
+            f"row {row.get('id')!r}: unknown keys {sorted(unknown)}, missing keys {sorted(missing)}"
+        )
+    if row["value"] is None and not row.get("note"):
+        raise ValueError(f"row {row['id']!r} has no value; its note must say why")
+    return row
+
+
+def _promised_line(promise: Row, row: Row) -> str:
+    sign = "≥" if promise["bound"] == "at least" else "≤"
+    bounds = [f"{sign} {promise[key]:,}" if promise[key] is not None else "" for key in ("pass", "aim")]
+    cells = [f"`{row['id']}`", promise["what"], _value(row), *bounds, verdict(promise, row["value"])]
+    return f"| {' | '.join(cells)} |"
+
+
+def _value(row: Row) -> str:
+    if row["value"] is None:
+        return "-"
+    text = f"{_number(row['value'])} {row['unit']}".strip()
+    if row["spread"]:
+        text += f" ({' to '.join(_number(end) for end in row['spread'])})"
+    if row["peer"]:
+        text += f"; {row['peer']}: {_number(row['peer_value'])}"
+    return text
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.3g}"
+
+
+def _read(path: Path) -> list[Row]:
+    return json.loads(path.read_text()) if path.is_file() else []
+
+
+def main() -> None:
+    rows, promised = _read(RESULTS), _read(PROMISED)
+    RENDERED.write_text(render(rows, promised))
+    missing = sorted({promise["id"] for promise in promised} - {row["id"] for row in rows})
+    print(f"{RENDERED.name}: {len(rows)} rows; of {len(promised)} promised, {len(missing)} are missing")
+    for name in missing:
+        print(f"  missing: {name}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,254 @@
+"""The command line: every command with its options; what a command needs is imported when it runs.
+
+`dae-pacs --help` must cost less than 0.3 s (benchmarks/ measures it), so this module imports Typer alone.
+"""
+
+# Imports inside the commands are what keeps the help fast.
+# ruff: noqa: PLC0415
+
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from dae_pacs.cli.failures import FAILED, INTERRUPTED, explain_crashes, say_error
+from dae_pacs.cli.options import DenoiseOptions, Device
+from dae_pacs.errors import DaePacsError
+
+app = typer.Typer(
+    name="dae-pacs",
+    help="A denoising node beside a PACS: studies come in, a denoised series goes back.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+config_app = typer.Typer(
+    help="Look at the configuration: check it, show it, print a sample.", no_args_is_help=True
+)
+rules_app = typer.Typer(help="Look at the rules that decide what happens to an object.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+app.add_typer(rules_app, name="rules")
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", metavar="FILE", help="The configuration; ./dae-pacs.toml if it is there."),
+]
+Study = Annotated[
+    str | None, typer.Option("--study", metavar="UID", help="Only the study of this StudyInstanceUID.")
+]
+Model = Annotated[
+    str | None, typer.Option("--model", metavar="NAME", help="A bundle's name, or the path of its folder.")
+]
+PeerName = Annotated[
+    str,
+    typer.Argument(
+        metavar="PEER", help="A peer's name in the configuration, or AE@host:port.", show_default=False
+    ),
+]
+Objects = Annotated[
+    list[Path], typer.Argument(metavar="FILE", help="DICOM files, or folders of them.", show_default=False)
+]
+
+
+@app.callback(invoke_without_command=True)
+def every_command(
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", "-v", help="Log everything; show where an unexpected error came from."),
+    ] = False,
+) -> None:
+    """Set up what all commands share."""
+    if version:
+        from dae_pacs import __version__
+
+        typer.echo(f"dae-pacs {__version__}")
+        raise typer.Exit
+    explain_crashes(verbose=verbose)
+    if verbose:
+        import os
+
+        from dae_pacs import log
+
+        # Every command reads its settings after this, and so does every process that it starts.
+        os.environ["DAE_PACS_LOG__LEVEL"] = "DEBUG"
+        log.configure(verbose=True)
+
+
+@app.command()
+def serve(
+    *,
+    config: Config = None,
+    model: Model = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="The port to listen on.")] = None,
+) -> None:
+    """Run the node: receive studies, denoise them, deliver the derived series."""
+    from dae_pacs.cli.serve import run
+
+    raise typer.Exit(run(config=config, model=model, port=port))
+
+
+@app.command()
+def denoise(  # noqa: PLR0913  # a command's options are its parameters
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="INPUT", help="DICOM, JPEG, PNG or TIFF files, or folders of them.", show_default=False
+        ),
+    ],
+    *,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="The folder that gets the results.", show_default=False
+        ),
+    ],
+    model: Model = None,
+    strength: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="From 0 (remove nothing) to 1; else the bundle's own."),
+    ] = None,
+    device: Annotated[
+        Device | None,
+        typer.Option(metavar="auto|cpu|cuda", help="Where to compute; auto takes a GPU if there is one."),
+    ] = None,
+    side_by_side: Annotated[
+        bool,
+        typer.Option("--side-by-side", help="Write pictures of before, after and what was removed, too."),
+    ] = False,
+    config: Config = None,
+) -> None:
+    """Denoise files without a network: derived DICOM for DICOM, an image of its own format for an image."""
+    from dae_pacs.cli.denoise import run
+
+    options = DenoiseOptions(
+        output=output,
+        model=model,
+        strength=strength,
+        device=device.value if device else None,
+        side_by_side=side_by_side,
+        config=config,
+    )
+    raise typer.Exit(run(inputs, options=options))
+
+
+@app.command()
+def demo(
+    *,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="The folder that gets the picture and the report."
+        ),
+    ] = Path("dae-pacs-demo"),
+) -> None:
+    """Show the main job on this machine: a study into a PACS, a denoised series back."""
+    from dae_pacs.demo.story import run
+
+    raise typer.Exit(run(output=output))
+
+
+@app.command()
+def send(peer: PeerName, files: Objects, *, config: Config = None) -> None:
+    """Send DICOM files to a peer (C-STORE)."""
+    from dae_pacs.cli.send import run
+
+    raise typer.Exit(run(peer, files, config=config))
+
+
+@app.command()
+def echo(peer: PeerName, *, config: Config = None) -> None:
+    """Ask a peer whether it is there (C-ECHO)."""
+    from dae_pacs.cli.echo import run
+
+    raise typer.Exit(run(peer, config=config))
+
+
+@app.command()
+def status(
+    *,
+    config: Config = None,
+    study: Study = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many studies and jobs.")] = 50,
+) -> None:
+    """Say where each study stands: received, denoised, delivered, and what failed."""
+    from dae_pacs.cli.status import run
+
+    raise typer.Exit(run(config=config, study=study, as_json=as_json, limit=limit))
+
+
+@app.command()
+def retry(*, config: Config = None, study: Study = None) -> None:
+    """Requeue failed jobs and given-up deliveries."""
+    from dae_pacs.cli.retry import run
+
+    raise typer.Exit(run(config=config, study=study))
+
+
+@config_app.command("check")
+def config_check(*, config: Config = None) -> None:
+    """Check every setting, and that the models it names are there."""
+    from dae_pacs.cli.config import check
+
+    raise typer.Exit(check(config))
+
+
+@config_app.command("show")
+def config_show(*, config: Config = None) -> None:
+    """Print every setting in force, defaults and environment included, as TOML."""
+    from dae_pacs.cli.config import show
+
+    raise typer.Exit(show(config))
+
+
+@config_app.command("sample")
+def config_sample() -> None:
+    """Print a commented sample configuration."""
+    from dae_pacs.config.load import sample
+
+    typer.echo(sample(), nl=False)
+
+
+@config_app.command("reference", hidden=True)
+def config_reference() -> None:
+    """Print docs/configuration.md."""
+    from dae_pacs.config.load import reference
+
+    typer.echo(reference(), nl=False)
+
+
+@rules_app.command("try")
+def rules_try(
+    files: Objects,
+    *,
+    calling_ae: Annotated[str, typer.Option(metavar="AE", help="The sender's AE title.")] = "",
+    called_ae: Annotated[
+        str | None, typer.Option(metavar="AE", help="The AE title that it asks for; the node's own.")
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Say which rule a file meets, and why each rule before it did not match."""
+    from dae_pacs.cli.rules import run
+
+    raise typer.Exit(run(files, calling_ae=calling_ae, called_ae=called_ae, config=config))
+
+
+def main() -> NoReturn:
+    """Run the command line; every error of ours becomes words on standard error and exit code 1."""
+    explain_crashes(verbose=False)
+    try:
+        app(prog_name="dae-pacs")
+    except DaePacsError as error:
+        say_error(str(error))
+        sys.exit(FAILED)
+    except OSError as error:
+        subject = f"{error.filename}: " if error.filename else ""
+        advice = "Check that it exists, may be used, and that its disk has room."
+        say_error(f"{subject}{error.strerror or error}. {advice}")
+        sys.exit(FAILED)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    sys.exit(0)

@@ -1,0 +1,40 @@
+"""`dae-pacs serve`: run the node until it is told to stop."""
+
+import signal
+import threading
+from pathlib import Path
+
+from dae_pacs.config.load import load
+from dae_pacs.config.model import Settings
+from dae_pacs.log import configure
+from dae_pacs.node.lifecycle import Node
+
+
+def run(*, config: Path | None, model: str | None, port: int | None) -> int:
+    """Start the node, wait for SIGTERM or Ctrl-C, stop it.
+
+    Raises:
+        ConfigError: the configuration has mistakes.
+        DaePacsError: the node can't start; see `Node`.
+    """
+    settings = _overridden(load(config), model, port)
+    configure(settings.log)
+    asked_to_stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: asked_to_stop.set())
+    node = Node(settings)
+    try:
+        node.start()
+        asked_to_stop.wait()
+    finally:
+        node.stop()
+    return 0
+
+
+def _overridden(settings: Settings, model: str | None, port: int | None) -> Settings:
+    if model is not None:
+        changed = settings.model.model_copy(update={"name": model})
+        settings = settings.model_copy(update={"model": changed})
+    if port is not None:
+        settings = settings.model_copy(update={"node": settings.node.model_copy(update={"port": port})})
+    return settings

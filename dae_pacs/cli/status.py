@@ -1,0 +1,92 @@
+"""`dae-pacs status`: where is my study?"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console, RenderableType
+
+from dae_pacs.cli import tables
+from dae_pacs.cli.failures import OK
+from dae_pacs.cli.spool import open_ledger
+from dae_pacs.config.load import load
+from dae_pacs.spool.ledger import Ledger
+from dae_pacs.spool.records import Delivery
+from dae_pacs.spool.states import DeliveryStatus, JobStatus
+
+PIPE_COLUMNS = 200
+"""The width of a table that goes to a file or another program, where there is no terminal to ask."""
+
+MOST_DELIVERIES = 100_000
+"""Deliveries that are looked at for the summary by destination."""
+
+
+def run(*, config: Path | None, study: str | None, as_json: bool, limit: int) -> int:
+    """Print what the ledger knows: of all studies what is new or stuck, of one study everything.
+
+    Raises:
+        ConfigError: settings are wrong.
+        SpoolError: there is no ledger, it can't be used, or it has no such study.
+    """
+    with open_ledger(load(config)) as ledger:
+        if as_json:
+            facts = asdict(ledger.study_story(study)) if study else _facts(ledger, limit)
+            print(json.dumps(facts, default=str, indent=2, ensure_ascii=False))
+            return OK
+        shown = _one_study(ledger, study) if study else _all_studies(ledger, limit)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, PIPE_COLUMNS)
+    for part in shown:
+        console.print(part)
+    return OK
+
+
+def _facts(ledger: Ledger, limit: int) -> dict[str, object]:
+    return {
+        "counts": ledger.counts(),
+        "studies": [asdict(study) for study in ledger.studies(limit=limit)],
+        "jobs": [asdict(job) for job in ledger.jobs(limit=limit)],
+        "deliveries": [asdict(delivery) for delivery in _undelivered(ledger)],
+    }
+
+
+def _all_studies(ledger: Ledger, limit: int) -> Iterable[RenderableType]:
+    studies = ledger.studies(limit=limit)
+    if not studies:
+        return ["Nothing was received yet. Send a study to the node, or: dae-pacs send AE@host:port FILE"]
+    unfinished = [
+        job
+        for status in JobStatus
+        if status is not JobStatus.DONE
+        for job in ledger.jobs(status=status, limit=limit)
+    ]
+    deliveries = _undelivered(ledger)
+    parts: list[RenderableType] = [tables.studies(studies)]
+    if unfinished:
+        parts.append(tables.jobs("Jobs that are not done", unfinished))
+    if deliveries:
+        parts.append(tables.deliveries("Deliveries that are not done", deliveries))
+    return [*parts, tables.totals(ledger.counts())]
+
+
+def _one_study(ledger: Ledger, study: str) -> Iterable[RenderableType]:
+    story = ledger.study_story(study)
+    parts: list[RenderableType] = [tables.studies([story.study]), tables.objects(story.instances)]
+    if story.jobs:
+        parts.append(tables.jobs("Jobs", story.jobs))
+    if story.rejected:
+        parts.append(tables.rejected(story.rejected))
+    if story.deliveries:
+        parts.append(tables.deliveries("Deliveries", story.deliveries))
+    return parts
+
+
+def _undelivered(ledger: Ledger) -> list[Delivery]:
+    return [
+        delivery
+        for status in DeliveryStatus
+        if status is not DeliveryStatus.DELIVERED
+        for delivery in ledger.deliveries(status=status, limit=MOST_DELIVERIES)
+    ]

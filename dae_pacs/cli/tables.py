@@ -1,0 +1,212 @@
+"""The ledger's records as tables, in the words of whoever keeps an archive."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from dae_pacs.spool.records import Delivery, Instance, Job
+from dae_pacs.spool.report import Rejected, Study
+from dae_pacs.spool.states import DeliveryStatus, InstanceStatus, JobStatus, Origin
+
+_STYLES: Mapping[str, str] = {
+    JobStatus.FAILED: "red",
+    JobStatus.DONE: "green",
+    JobStatus.RUNNING: "yellow",
+    DeliveryStatus.DEAD: "red",
+    DeliveryStatus.DELIVERED: "green",
+    DeliveryStatus.SENDING: "yellow",
+    InstanceStatus.QUARANTINED: "red",
+    InstanceStatus.MISSING: "red",
+}
+_DELIVERY_WORDS = {
+    DeliveryStatus.WAITING: "waiting",
+    DeliveryStatus.SENDING: "being sent",
+    DeliveryStatus.DELIVERED: "delivered",
+    DeliveryStatus.DEAD: "given up",
+}
+
+
+def studies(rows: Iterable[Study]) -> Table:
+    """List studies, each with where it stands."""
+    table = _table("Studies", "Patient", "Accession", "Date", "Mod.", "Images", "Denoised", "Sent")
+    table.add_column("Where it is", overflow="fold")
+    for row in rows:
+        owed = row.waiting_deliveries + row.delivered_deliveries + row.dead_deliveries
+        _add(
+            table,
+            row.PatientID,
+            row.AccessionNumber,
+            row.StudyDate,
+            row.modalities,
+            row.received,
+            row.derived,
+            f"{row.delivered_deliveries}/{owed}" if owed else "",
+            _above(Text(where(row), style=_style_of(row)), row.StudyInstanceUID),
+        )
+    return table
+
+
+def where(study: Study) -> str:
+    """Say where a study stands, trouble first."""
+    trouble = [
+        (study.failed_jobs, "job(s) failed"),
+        (study.dead_deliveries, "deliveries given up"),
+        (study.missing, "file(s) missing"),
+        (study.quarantined, "object(s) in quarantine"),
+        (study.rejected, "image(s) not denoisable"),
+    ]
+    found = [f"{count} {words}" for count, words in trouble if count]
+    if study.open_jobs:
+        found.append("being denoised")
+    if study.waiting_deliveries:
+        found.append(f"{study.waiting_deliveries} on the way")
+    if not found and study.delivered_deliveries:
+        return "delivered"
+    if not found and study.passed_over:
+        return f"kept, {study.passed_over} passed over"
+    return ", ".join(found) or "kept"
+
+
+def jobs(title: str, rows: Iterable[Job]) -> Table:
+    """List jobs: one series under one rule each."""
+    table = _table(title, "Job", "Status", "Priority", "Rule", "Model", "Images", "Tries", "Since")
+    table.add_column("Reason", overflow="fold")
+    for row in rows:
+        _add(
+            table,
+            row.id,
+            Text(row.status, style=_STYLES.get(row.status, "")),
+            row.priority,
+            row.rule or "",
+            row.model,
+            f"{row.image_count}/{row.expected_count}" if row.expected_count else row.image_count,
+            row.attempts,
+            ago(row.created_at),
+            _above(Text(_printable(row.reason or "")), row.SeriesInstanceUID),
+        )
+    return table
+
+
+def deliveries(title: str, rows: Iterable[Delivery]) -> Table:
+    """Count deliveries by destination, status and trouble."""
+    groups: dict[tuple[str, DeliveryStatus, str], list[Delivery]] = {}
+    for row in rows:
+        groups.setdefault((row.destination, row.status, row.error or row.warning or ""), []).append(row)
+    table = _table(title, "Destination", "Status", "Objects", "Tries", "Next try")
+    table.add_column("What the destination said", overflow="fold")
+    for (destination, status, words), group in sorted(groups.items()):
+        is_waiting = status is DeliveryStatus.WAITING
+        _add(
+            table,
+            destination,
+            Text(_DELIVERY_WORDS[status], style=_STYLES.get(status, "")),
+            len(group),
+            max(row.attempts for row in group),
+            soon(min(row.next_try_at for row in group)) if is_waiting else "",
+            words,
+        )
+    return table
+
+
+def objects(rows: Sequence[Instance]) -> Table:
+    """Count a study's objects by series and by what was decided about them."""
+    groups = Counter(
+        (
+            row.origin,
+            row.Modality,
+            row.SeriesDescription,
+            row.status,
+            row.action,
+            row.rule or "",
+            row.reason or "",
+        )
+        for row in rows
+    )
+    table = _table("Objects", "Made by", "Mod.", "Series", "Status", "Action", "Rule", "Reason", "Objects")
+    for (origin, modality, series, status, action, rule, reason), count in sorted(groups.items()):
+        is_ours = origin is Origin.DERIVED
+        _add(
+            table,
+            "dae-pacs" if is_ours else "sender",
+            modality,
+            series,
+            Text(status.replace("_", " "), style=_STYLES.get(status, "")),
+            "" if is_ours else action.replace("_", " "),
+            rule,
+            reason,
+            count,
+        )
+    return table
+
+
+def rejected(rows: Iterable[Rejected]) -> Table:
+    """List images that could not be denoised."""
+    table = _table("Images that could not be denoised", "Job", "SOP Instance UID", "Reason")
+    for row in rows:
+        _add(table, row.job_id, row.SOPInstanceUID, row.reason)
+    return table
+
+
+def totals(counts: Mapping[str, Mapping[str, int]]) -> str:
+    """Sum up, and say what to do about what failed."""
+    failed, dead = counts["jobs"].get(JobStatus.FAILED, 0), counts["deliveries"].get(DeliveryStatus.DEAD, 0)
+    words = [
+        f"{kind}: {_counted(counts[kind])}" for kind in ("instances", "jobs", "deliveries") if counts[kind]
+    ]
+    advice = "\nRequeue what failed with: dae-pacs retry" if failed or dead else ""
+    return "; ".join(words) + advice
+
+
+def ago(moment: float) -> str:
+    """Say how long ago a time was, in its largest unit."""
+    return f"{_duration(time.time() - moment)} ago"
+
+
+def soon(moment: float) -> str:
+    """Say how far away a time is, in its largest unit."""
+    seconds = moment - time.time()
+    return f"in {_duration(seconds)}" if seconds > 0 else "now"
+
+
+def _duration(seconds: float) -> str:
+    for unit, length_s in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length_s:
+            return f"{seconds / length_s:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in sorted(counts.items()))
+
+
+def _style_of(study: Study) -> str:
+    if study.failed_jobs or study.dead_deliveries or study.missing:
+        return "red"
+    return "yellow" if study.open_jobs or study.waiting_deliveries else "green"
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _above(words: Text, uid: str) -> Text:
+    """Put a UID under what is said about it: beside it, 64 characters would leave no room for the rest."""
+    return Text("\n" if words else "").join([*([words] if words else []), Text(_printable(uid), style="dim")])
+
+
+def _add(table: Table, *cells: object) -> None:
+    """Add a row; what came off the wire is text, never markup and never a control character."""
+    table.add_row(*(cell if isinstance(cell, Text) else Text(_printable(str(cell))) for cell in cells))
+
+
+def _printable(text: str) -> str:
+    return "".join(mark if mark.isprintable() else "?" for mark in text)

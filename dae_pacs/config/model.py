@@ -1,0 +1,240 @@
+"""Every setting of dae-pacs: its name, its kind, its default, and what it does.
+
+`docs/configuration.md` is generated from here.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from dae_pacs.config.crosscheck import validate_whole
+from dae_pacs.config.fields import (
+    AbsolutePath,
+    AETitle,
+    Count,
+    Device,
+    ModelName,
+    Number,
+    PeerName,
+    Seconds,
+    Strength,
+    Template,
+    Texts,
+)
+from dae_pacs.config.keywords import checked_keyword
+
+ENV_PREFIX = "DAE_PACS_"
+ENV_DELIMITER = "__"
+_STRICT = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class NodeSettings(BaseModel):
+    """How the node listens, keeps what it receives, and decides that a series is complete."""
+
+    model_config = _STRICT
+
+    ae_title: AETitle = Field(
+        default="DAE_PACS", description="The node's own AE title, towards modalities and archives."
+    )
+    bind: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        description="The address to listen on; 0.0.0.0 is every address of the machine. "
+        "DICOM has no password: open it to trusted networks alone.",
+    )
+    port: Count = Field(
+        default=11112, ge=0, le=65535, description="The TCP port to listen on; 0 lets the system choose."
+    )
+    spool: AbsolutePath = Field(
+        default=Path("spool"),
+        description="The folder that keeps objects and the ledger. It needs a disk that keeps its promises "
+        "on fsync, and room for everything younger than `retention.keep_hours`.",
+    )
+    quiet_s: Seconds = Field(
+        default=2.0,
+        description="A series whose association is closed is complete after this much silence.",
+    )
+    idle_s: Seconds = Field(
+        default=10.0,
+        description="A series whose association stays open is complete after this much silence.",
+    )
+    max_associations: Count = Field(
+        default=20, ge=1, le=1000, description="Associations served at the same time."
+    )
+    max_pdu_bytes: Count = Field(
+        default=131072,
+        ge=4096,
+        le=1048576,
+        description="The longest PDU that the node asks its peers to send (PS3.8 D.1).",
+    )
+    dimse_timeout_s: Seconds = Field(
+        default=30.0, description="Silence within one DIMSE message after which we give up."
+    )
+    network_timeout_s: Seconds = Field(
+        default=60.0, description="Silence on an association after which we abort it."
+    )
+    minimum_free_mb: Count = Field(
+        default=500,
+        ge=0,
+        description="With less room than this left under the spool, objects are refused as out of resources "
+        "(A700), before anything is lost.",
+    )
+    lease_s: Seconds = Field(
+        default=60.0, description="A job whose worker shows no sign of life for so long goes to another."
+    )
+    job_attempts: Count = Field(
+        default=3, ge=1, le=100, description="Attempts at a job before it counts as failed."
+    )
+
+
+class ModelSettings(BaseModel):
+    """The model that denoises where a rule names no other."""
+
+    model_config = _STRICT
+
+    name: ModelName = Field(
+        default="xray_radiograph_denoising",
+        description="A bundle's name, or the path of its folder (with a slash in it).",
+    )
+    strength: Strength | None = Field(
+        default=None,
+        description="How much of the noise is removed, from 0 (nothing) to 1 (all that the network sees). "
+        "Without it, the bundle's own default.",
+    )
+    device: Device = Field(
+        default="auto", description="Where the network runs; auto takes a GPU where there is one."
+    )
+    folder: AbsolutePath | None = Field(
+        default=None, description="A folder with the site's own bundles, searched before the shipped ones."
+    )
+
+
+class RetentionSettings(BaseModel):
+    """How long objects stay in the spool. What is still owed to a destination is never removed."""
+
+    model_config = _STRICT
+
+    keep_hours: Number = Field(
+        default=168.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Objects older than this are removed once they are delivered.",
+    )
+    sweep_s: Seconds = Field(default=300.0, description="Time from one sweep to the next.")
+
+
+class LogSettings(BaseModel):
+    """What is logged, and where. Logs carry no patient data."""
+
+    model_config = _STRICT
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="The least level that is logged."
+    )
+    format: Literal["text", "json"] = Field(
+        default="text", description="Lines for people, or one JSON object a line."
+    )
+    file: AbsolutePath | None = Field(
+        default=None, description="A file, rotated at 10 MB with five kept; without it, standard error."
+    )
+
+
+class Peer(BaseModel):
+    """A DICOM application that the node sends to. The table's name is what rules and commands call it."""
+
+    model_config = _STRICT
+
+    ae_title: AETitle = Field(description="The peer's AE title.", examples=["ORTHANC"])
+    host: str = Field(min_length=1, description="Its host name or address.", examples=["127.0.0.1"])
+    port: Count = Field(ge=1, le=65535, description="Its TCP port.", examples=[4242])
+    associations: Count = Field(
+        default=1, ge=1, le=16, description="Associations that the node opens to it at a time."
+    )
+    connect_timeout_s: Seconds = Field(
+        default=10.0, description="Time for the connection and its negotiation."
+    )
+    dimse_timeout_s: Seconds = Field(
+        default=15.0, description="Time for the answer to one object; then the object is sent again."
+    )
+
+
+class Rule(BaseModel):
+    """What happens to the objects that meet every condition in `when`. The first rule that fits decides."""
+
+    model_config = _STRICT
+
+    name: str = Field(
+        min_length=1, max_length=64, description="Its name in reports.", examples=["radiographs"]
+    )
+    when: dict[Annotated[str, AfterValidator(checked_keyword)], Texts] = Field(
+        default={},
+        description="Conditions, all of which must hold: a DICOM keyword, or CallingAETitle or "
+        "CalledAETitle, and one pattern or a list of them, one of which must match. `*` stands for any "
+        "characters, `?` for one, "
+        "`[ab]` for one of these; case does not matter. An element with several values matches when one of "
+        "them does; a UID matches by its number or by its name in PS3.6; a missing element matches only "
+        '`""`. Without conditions the rule fits everything.',
+        examples=[{"Modality": ["CR", "DX"]}],
+    )
+    action: Literal["denoise", "forward", "keep"] = Field(
+        default="denoise",
+        description="`denoise`: make and deliver a derived series. `forward`: deliver the original as it is. "
+        "`keep`: keep the object in the spool and do nothing more.",
+    )
+    model: ModelName | None = Field(default=None, description="The model, where it is not `model.name`.")
+    strength: Strength | None = Field(
+        default=None, description="The strength, where it is not `model.strength`."
+    )
+    destinations: Texts = Field(
+        default=(), description="Names of peers that get the result.", examples=[["orthanc"]]
+    )
+    forward_original: bool = Field(
+        default=False, description="Deliver the untouched original too, also when it can't be denoised."
+    )
+    description: Template = Field(
+        default="{source} denoised s={strength:.1f}",
+        description="Series Description of the derived series: `{source}` is the original's, `{strength}` "
+        "and `{model}` what made it.",
+    )
+    priority: Literal["STAT", "HIGH", "MEDIUM", "LOW"] = Field(
+        default="MEDIUM",
+        description="Which jobs go first (the words of Requested Procedure Priority, PS3.3 C.4.11).",
+    )
+
+
+class Settings(BaseSettings):
+    """All settings: the file's, overridden by the environment's."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter=ENV_DELIMITER,
+    )
+
+    node: NodeSettings = Field(default_factory=NodeSettings)
+    model: ModelSettings = Field(default_factory=ModelSettings)
+    retention: RetentionSettings = Field(default_factory=RetentionSettings)
+    log: LogSettings = Field(default_factory=LogSettings)
+    peers: dict[PeerName, Peer] = Field(default={}, description="Where results go.")
+    rules: tuple[Rule, ...] = Field(default=(), description="What happens to which objects, in order.")
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _whole(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:  # Any: pydantic's raw input
+        return validate_whole(data, handler)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment win over the file, and read nothing else."""
+        return env_settings, init_settings

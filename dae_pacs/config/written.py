@@ -1,0 +1,28 @@
+"""Write settings as TOML: what `load` would read back as the same settings."""
+
+from collections.abc import Iterator, Mapping
+
+from dae_pacs.config.describe import toml
+from dae_pacs.config.model import Settings
+
+
+def as_toml(settings: Settings) -> str:
+    """Write every setting, the unset ones as comments."""
+    sections: list[str] = []
+    for name, value in settings.model_dump().items():
+        if name == "peers":
+            sections += [_table(f"[peers.{peer}]", entry) for peer, entry in value.items()]
+        elif name == "rules":
+            sections += [_table("[[rules]]", entry) for entry in value]
+        else:
+            sections.append(_table(f"[{name}]", value))
+    return "\n".join(sections)
+
+
+def _table(head: str, values: Mapping[str, object]) -> str:
+    return "\n".join([head, *_lines(values), ""])
+
+
+def _lines(values: Mapping[str, object]) -> Iterator[str]:
+    for key, value in values.items():
+        yield f"# {key}: not set" if value is None else f"{key} = {toml(value)}"

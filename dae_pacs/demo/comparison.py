@@ -1,0 +1,99 @@
+"""What the demo ends with: noise before and after, and a picture of what was removed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table
+
+from dae_pacs.demo.watch import Twin
+from dae_pacs.errors import PeerError
+from dae_pacs.image import files
+from dae_pacs.image.picture import side_by_side, window_of
+from dae_pacs.image.pixels import Decoded, decode
+from dae_pacs.noise.estimate import flat_sigma
+
+PICTURE_SIZE = 640
+"""Rows and columns of the part that a picture shows: pixel for pixel, noise is seen only so."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One image beside its denoised twin."""
+
+    name: str
+    rows: int
+    columns: int
+    received_s: float
+    delivered_s: float
+    sigma_before: float
+    sigma_after: float
+    unit: str
+    picture: Path
+
+
+def compare(name: str, twin: Twin, folder: Path) -> Comparison:
+    """Measure both objects as they stand in the PACS, and draw them.
+
+    Raises:
+        InputError: one of them can't be read.
+        PeerError: one of them is not there.
+    """
+    if twin.original is None or twin.denoised is None:
+        raise PeerError(f"The PACS does not hold the image {name} and its denoised twin")
+    ds = files.read(twin.original)
+    before, after = decode(ds), decode(files.read(twin.denoised))
+    picture = folder / f"{name}.png"
+    part = _busiest_part(before.values[0])
+    side_by_side(
+        before.values[0][part],
+        after.values[0][part],
+        picture,
+        window=window_of(ds),
+        caption=f"{name}, pixel for pixel",
+    )
+    return Comparison(
+        name=name,
+        rows=before.values.shape[1],
+        columns=before.values.shape[2],
+        received_s=twin.received_s,
+        delivered_s=twin.delivered_s,
+        sigma_before=_sigma(before),
+        sigma_after=_sigma(after),
+        unit=before.unit,
+        picture=picture,
+    )
+
+
+def as_table(comparisons: list[Comparison], title: str) -> Table:
+    """Lay the comparisons out for the terminal."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("image")
+    for heading in ("pixels", "received", "denoised and delivered", "noise before", "noise after", "removed"):
+        table.add_column(heading, justify="right")
+    for one in comparisons:
+        table.add_row(
+            one.name,
+            f"{one.rows} x {one.columns}",
+            f"{one.received_s:.1f} s",
+            f"{one.delivered_s:.1f} s",
+            f"{one.sigma_before:.2f} {one.unit}",
+            f"{one.sigma_after:.2f} {one.unit}",
+            f"{1 - one.sigma_after / one.sigma_before:.0%}" if one.sigma_before else "-",
+        )
+    return table
+
+
+def _sigma(decoded: Decoded) -> float:
+    return flat_sigma(decoded.values[0], decoded.keep[0])
+
+
+def _busiest_part(frame: NDArray[np.float32]) -> tuple[slice, slice]:
+    """Find the part of the picture's size that holds most structure: the widest spread of values inside."""
+    rows, columns = frame.shape
+    height, width = min(rows, PICTURE_SIZE), min(columns, PICTURE_SIZE)
+    tops = np.linspace(0, rows - height, 5).astype(int)
+    lefts = np.linspace(0, columns - width, 5).astype(int)
+    parts = [(slice(top, top + height), slice(left, left + width)) for top in tops for left in lefts]
+    return max(parts, key=lambda part: float(np.subtract(*np.percentile(frame[part][::4, ::4], [75, 25]))))

@@ -1,0 +1,128 @@
+"""The two requests that we send, encoded, and their split into P-DATA-TF PDUs.
+
+A command set is implicit VR little endian, always (PS3.7 6.3.1). The data set's bytes go from the file into
+the PDUs as they stand.
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from dae_pacs.dimse.contexts import VERIFICATION
+
+_C_STORE_RQ = 0x0001  # PS3.7 E.1-1, Command Field (0000,0100)
+_C_ECHO_RQ = 0x0030
+_MEDIUM_PRIORITY = 0x0000
+_WITH_DATA_SET = 0x0001  # PS3.7 E.1-1, Command Data Set Type (0000,0800): anything but 0101H
+_WITHOUT_DATA_SET = 0x0101
+
+_PDU_HEAD = struct.Struct(
+    ">BxIIBB"
+)  # PS3.8 Table 9-22 and 9-23: type, PDU length, item length, context, control
+_P_DATA_TF = 0x04
+_PDV_OVERHEAD_BYTES = 6  # item length, context ID and message control header, inside the PDU's length
+_COMMAND, _LAST = 0x01, 0x02  # PS3.8 E.2, bits of the message control header
+
+_BLOCK_BYTES = (
+    262144  # how much goes to the socket at once: several of the 16 KiB PDUs that most peers ask for
+)
+_LONGEST_PDU_BYTES = 131072  # for a peer that sets no limit (PS3.8 D.1: 0)
+
+
+def store_request(sop_class_uid: str, sop_instance_uid: str, *, message_id: int) -> bytes:
+    """Encode a C-STORE request's command set (PS3.7 9.3.1.1)."""
+    return _command_set(
+        _uid(0x0002, sop_class_uid),
+        _us(0x0100, _C_STORE_RQ),
+        _us(0x0110, message_id),
+        _us(0x0700, _MEDIUM_PRIORITY),
+        _us(0x0800, _WITH_DATA_SET),
+        _uid(0x1000, sop_instance_uid),
+    )
+
+
+def echo_request(*, message_id: int) -> bytes:
+    """Encode a C-ECHO request's command set (PS3.7 9.3.5.1)."""
+    return _command_set(
+        _uid(0x0002, VERIFICATION),
+        _us(0x0100, _C_ECHO_RQ),
+        _us(0x0110, message_id),
+        _us(0x0800, _WITHOUT_DATA_SET),
+    )
+
+
+def _command_set(*elements: bytes) -> bytes:
+    body = b"".join(elements)
+    return struct.pack("<HHII", 0x0000, 0x0000, 4, len(body)) + body
+
+
+def _us(element: int, value: int) -> bytes:
+    return struct.pack("<HHIH", 0x0000, element, 2, value)
+
+
+def _uid(element: int, text: str) -> bytes:
+    value = text.encode("ascii")
+    value += bytes(len(value) % 2)
+    return struct.pack("<HHI", 0x0000, element, len(value)) + value
+
+
+def command_pdus(command: bytes, *, context_id: int, max_pdu_bytes: int) -> bytes:
+    """Wrap a command set into P-DATA-TF PDUs (PS3.8 9.3.5)."""
+    payload = _payload_bytes(max_pdu_bytes)
+    parts: list[bytes] = []
+    for start in range(0, len(command), payload):
+        piece = command[start : start + payload]
+        last = _LAST if start + payload >= len(command) else 0
+        parts += (_head(len(piece), context_id, _COMMAND | last), piece)
+    return b"".join(parts)
+
+
+def data_set_blocks(
+    file: BinaryIO, size_bytes: int, *, context_id: int, max_pdu_bytes: int
+) -> Iterator[memoryview]:
+    """Read a data set into P-DATA-TF PDUs, in blocks for the socket; the next block overwrites the last.
+
+    Args:
+        file: unbuffered, at the data set's first byte.
+        size_bytes: how many bytes are left to send, at least 1.
+        context_id: of the accepted presentation context.
+        max_pdu_bytes: what the peer takes; 0 for any.
+
+    Raises:
+        OSError: the file ends before its size.
+    """
+    payload = _payload_bytes(max_pdu_bytes)
+    block = memoryview(bytearray(max(_BLOCK_BYTES, payload + _PDU_HEAD.size)))
+    filled = 0
+    while size_bytes:
+        size = min(payload, size_bytes)
+        start, end = filled + _PDU_HEAD.size, filled + _PDU_HEAD.size + size
+        if end > len(block):
+            yield block[:filled]
+            start, end = _PDU_HEAD.size, _PDU_HEAD.size + size
+        size_bytes -= size
+        block[start - _PDU_HEAD.size : start] = _head(size, context_id, 0 if size_bytes else _LAST)
+        if _fill(file, block[start:end]) != size:
+            raise OSError("the file became shorter while it was being sent")
+        filled = end
+    yield block[:filled]
+
+
+def _fill(file: BinaryIO, target: memoryview) -> int:
+    done = 0
+    while done < len(target):
+        count: int = file.readinto(target[done:])  # type: ignore[attr-defined] # typeshed's BinaryIO lacks it
+        if not count:
+            break
+        done += count
+    return done
+
+
+def _head(size: int, context_id: int, control: int) -> bytes:
+    return _PDU_HEAD.pack(_P_DATA_TF, size + _PDV_OVERHEAD_BYTES, size + 2, context_id, control)
+
+
+def _payload_bytes(max_pdu_bytes: int) -> int:
+    """Return how much of a message fits into one PDU; even, since fragments are (PS3.8 E.1)."""
+    limit = min(max_pdu_bytes or _LONGEST_PDU_BYTES, _LONGEST_PDU_BYTES)
+    return max(2, (limit - _PDV_OVERHEAD_BYTES) & ~1)

@@ -1,0 +1,75 @@
+"""Every error that dae-pacs raises on purpose.
+
+DaePacsError
+├── ConfigError             a setting is missing, unknown or wrong
+├── InputError              a file or object that someone gave us
+│   ├── NotDicomError       no DICOM object, or one cut off before its end
+│   ├── UnsupportedImageError  well formed, but not ours to denoise: passed over with the reason
+│   └── PixelError          its pixels contradict its header, or do not decode
+├── NoiseError              the noise of a group of images can't be told from them
+├── BundleError             a model bundle is missing, broken, or not what its manifest says
+├── SpoolError              the spool or its ledger can't keep what it is given
+│   ├── SpoolFullError      no room left
+│   └── TransitionError     a state change that the ledger's table does not allow
+├── PeerError               a peer refuses, is down, or breaks the protocol
+├── ServiceError            the node can't start or go on (port in use, worker gone)
+└── TrainingError           a training run can't start or go on
+
+Each message names the object, what was found, what was expected, and what the reader can do.
+"""
+
+
+class DaePacsError(Exception):
+    """Any error that dae-pacs explains in words; the command line prints it without a traceback."""
+
+
+class ConfigError(DaePacsError):
+    """A setting is missing, unknown or wrong."""
+
+
+class InputError(DaePacsError):
+    """A file or object that someone gave us can't be used."""
+
+
+class NotDicomError(InputError):
+    """The bytes are no DICOM object, or end before it does."""
+
+
+class UnsupportedImageError(InputError):
+    """A well-formed object that is not ours to denoise; the message is the reason kept in the ledger."""
+
+
+class PixelError(InputError):
+    """Pixel data that contradict their header or do not decode."""
+
+
+class NoiseError(DaePacsError):
+    """The noise of a group of images can't be estimated from them."""
+
+
+class BundleError(DaePacsError):
+    """A model bundle is missing, broken, or not what its manifest says."""
+
+
+class SpoolError(DaePacsError):
+    """The spool or its ledger can't keep what it is given."""
+
+
+class SpoolFullError(SpoolError):
+    """The disk under the spool has no room left."""
+
+
+class TransitionError(SpoolError):
+    """A state change that the ledger's table of transitions does not allow."""
+
+
+class PeerError(DaePacsError):
+    """A DICOM peer refuses, can't be reached, or breaks the protocol."""
+
+
+class ServiceError(DaePacsError):
+    """The node can't start or can't go on."""
+
+
+class TrainingError(DaePacsError):
+    """A training run can't start or can't go on."""

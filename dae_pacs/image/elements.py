@@ -1,0 +1,177 @@
+"""Copy and write elements byte for byte.
+
+A derived object keeps what it inherits as bytes: a name in any character set, a trailing space, a decimal
+string's spelling. Only the wrapping changes, to explicit VR little endian (PS3.5 section 7.1.2); nothing is
+decoded and encoded again, and nothing is shared with the source.
+"""
+
+import copy
+import io
+import struct
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_data_element
+from pydicom.sequence import Sequence
+from pydicom.tag import BaseTag
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
+
+from dae_pacs.image import peek
+
+# Bytes per number of each VR whose values have a byte order, PS3.5 section 6.2 and 7.3.
+_WIDTHS = {
+    "AT": 2,
+    "US": 2,
+    "SS": 2,
+    "OW": 2,
+    "UL": 4,
+    "SL": 4,
+    "FL": 4,
+    "OF": 4,
+    "OL": 4,
+    "FD": 8,
+    "OD": 8,
+    "SV": 8,
+    "UV": 8,
+    "OV": 8,
+}
+_UNDEFINED_LENGTH = 0xFFFFFFFF
+_SHORT_LENGTH_LIMIT = 0xFFFF
+_SEQUENCE_END = b"\xfe\xff\xdd\xe0\x00\x00\x00\x00"
+_ITEM_END = b"\xfe\xff\x0d\xe0\x00\x00\x00\x00"
+
+Wanted = Callable[[Dataset, BaseTag], bool]
+
+
+def exact_copy(source: Dataset, wanted: Wanted) -> Dataset:
+    """Copy a data set to explicit VR little endian, values byte for byte, sharing nothing with the source.
+
+    Args:
+        source: every sequence opened, as `parse` leaves it, or made in memory.
+        wanted: says of a data set (the root or an item) and a tag whether the element comes along.
+    """
+    return _copy(source, wanted, is_signed=(peek.number(source, "PixelRepresentation") or 0) == 1)
+
+
+def _copy(source: Dataset, wanted: Wanted, *, is_signed: bool) -> Dataset:
+    target = Dataset()
+    target.set_original_encoding(False, True, list(peek.encodings(source)))
+    is_signed = (
+        (peek.number(source, "PixelRepresentation") == 1) if "PixelRepresentation" in source else is_signed
+    )
+    for elem in peek.walk(source):
+        tag = BaseTag(elem.tag)
+        # Group lengths are retired and would be wrong (PS3.5 section 7.2).
+        if tag.element == 0 or not wanted(source, tag):
+            continue
+        if isinstance(elem, RawDataElement):
+            target._dict[tag] = _explicit_little(elem, is_signed=is_signed)
+        elif isinstance(elem.value, Sequence):
+            target._dict[tag] = _copy_sequence(elem, wanted, is_signed=is_signed)
+        else:
+            target._dict[tag] = copy.deepcopy(elem)
+    return target
+
+
+def _copy_sequence(elem: DataElement, wanted: Wanted, *, is_signed: bool) -> DataElement:
+    copied_items = []
+    for item in elem.value:
+        copied_item = _copy(item, wanted, is_signed=is_signed)
+        copied_item.is_undefined_length_sequence_item = bool(
+            getattr(item, "is_undefined_length_sequence_item", False)
+        )
+        copied_items.append(copied_item)
+    copied = DataElement(elem.tag, "SQ", Sequence(copied_items), already_converted=True)
+    copied.is_undefined_length = bool(elem.is_undefined_length)
+    return copied
+
+
+def _explicit_little(elem: RawDataElement, *, is_signed: bool) -> RawDataElement:
+    vr, value = peek.value_representation(elem), elem.value or b""
+    if elem.VR is not None:
+        # Somebody wrote a VR down: it stays, even UN for a tag that we know.
+        vr = str(elem.VR)
+    elif "SS" in vr:
+        vr = _settle_ambiguous(vr, value, is_signed=is_signed)
+    elif " or " in vr:
+        vr = "OW"
+    width = _WIDTHS.get(vr)
+    if not elem.is_little_endian and width and len(value) % width == 0:
+        value = np.frombuffer(value, dtype=f">u{width}").astype(f"<u{width}").tobytes()
+    length = elem.length if elem.length == _UNDEFINED_LENGTH else len(value)
+    return RawDataElement(BaseTag(elem.tag), vr, length, value, 0, False, True)
+
+
+def _settle_ambiguous(vr: str, value: bytes, *, is_signed: bool) -> str:
+    """Choose among "US or SS" (by Pixel Representation) and "US or SS or OW" (data longer than a descriptor)."""
+    if "OW" in vr and len(value) > 6:
+        return "OW"
+    return "SS" if is_signed else "US"
+
+
+def isolated(source: Dataset) -> Dataset:
+    """Copy a whole data set so that no change of the copy reaches the source; values byte for byte."""
+    return exact_copy(source, lambda _ds, _tag: True)
+
+
+def raw(keyword_tag: int, vr: str, value: bytes) -> RawDataElement:
+    """Make an element from bytes that are already encoded, padded to an even length (PS3.5 section 6.2)."""
+    if len(value) % 2:
+        value += b"\0" if vr in ("UI", "OB", "UN") else b" "
+    return RawDataElement(BaseTag(keyword_tag), vr, len(value), value, 0, False, True)
+
+
+def encode(ds: Dataset) -> Iterator[bytes]:
+    """Encode a data set in explicit VR little endian, element by element, raw values as they are."""
+    for elem in peek.walk(ds):
+        if BaseTag(elem.tag).element == 0:
+            continue
+        if isinstance(elem, RawDataElement):
+            if elem.is_implicit_VR or not elem.is_little_endian:
+                elem = _explicit_little(elem, is_signed=(peek.number(ds, "PixelRepresentation") or 0) == 1)  # noqa: PLW2901
+            yield _header(BaseTag(elem.tag), str(elem.VR), elem.length if elem.value is not None else 0)
+            yield elem.value or b""
+            if elem.length == _UNDEFINED_LENGTH:
+                yield _SEQUENCE_END
+        elif isinstance(elem.value, Sequence):
+            yield from _encode_sequence(elem)
+        elif isinstance(elem.value, bytes) and str(elem.VR) in EXPLICIT_VR_LENGTH_32:
+            # Pixel data: handed on without another copy.
+            length = _UNDEFINED_LENGTH if elem.is_undefined_length else len(elem.value) + len(elem.value) % 2
+            yield _header(BaseTag(elem.tag), str(elem.VR), length)
+            yield elem.value
+            yield _SEQUENCE_END if elem.is_undefined_length else b"\0" * (len(elem.value) % 2)
+        else:
+            buffer = DicomBytesIO()
+            buffer.is_little_endian, buffer.is_implicit_VR = True, False
+            write_data_element(buffer, elem, peek.encodings(ds))
+            yield buffer.getvalue()
+
+
+def _encode_sequence(elem: DataElement) -> Iterator[bytes]:
+    tag, is_open = BaseTag(elem.tag), bool(elem.is_undefined_length)
+    body = io.BytesIO()
+    for item in elem.value:
+        content = b"".join(encode(item))
+        is_open_item = bool(getattr(item, "is_undefined_length_sequence_item", False))
+        length = _UNDEFINED_LENGTH if is_open_item else len(content)
+        body.write(
+            struct.pack("<HHL", 0xFFFE, 0xE000, length) + content + (_ITEM_END if is_open_item else b"")
+        )
+    yield _header(tag, "SQ", _UNDEFINED_LENGTH if is_open else body.tell())
+    yield body.getvalue()
+    if is_open:
+        yield _SEQUENCE_END
+
+
+def _header(tag: BaseTag, vr: str, length: int) -> bytes:
+    """Encode an element's tag, VR and length, PS3.5 section 7.1.2."""
+    if vr in EXPLICIT_VR_LENGTH_32:
+        return struct.pack("<HH2sHL", tag.group, tag.element, vr.encode("ascii"), 0, length)
+    if length > _SHORT_LENGTH_LIMIT:
+        # A value too long for its VR's two length bytes goes under UN, PS3.5 section 6.2.2.
+        return struct.pack("<HH2sHL", tag.group, tag.element, b"UN", 0, length)
+    return struct.pack("<HH2sH", tag.group, tag.element, vr.encode("ascii"), length)

@@ -1,0 +1,104 @@
+"""Find the pixels that must come back untouched: padding, clipped, collimated."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from dae_pacs.image import peek
+from dae_pacs.image.layout import Layout
+
+# So many pixels at the very end of a range are no accident of noise.
+HANDFUL = 16
+# An end of the values that are there counts as clipped when it holds this many times its neighbour level's pixels.
+_SPIKE = 4
+# A constant border smaller than this share of a frame is not worth calling a collimator's shadow.
+_SMALLEST_BORDER = 0.002
+
+
+@dataclass(frozen=True)
+class Padding:
+    """Stored values that mean "no image here", PS3.3 sections C.7.5.1.1.2 and C.7.6.3.1.10; both ends included."""
+
+    low: float
+    high: float
+
+    def covers(self, stored: NDArray[np.generic]) -> NDArray[np.bool_]:
+        """Say of each stored value whether it is padding."""
+        if self.low == self.high:
+            return np.asarray(stored == self.low)
+        return np.asarray((stored >= self.low) & (stored <= self.high))
+
+
+def read_padding(ds: Dataset, layout: Layout) -> Padding | None:
+    """Read Pixel Padding Value and its Range Limit, or their float twins."""
+    prefix = {
+        "PixelData": "Pixel",
+        "FloatPixelData": "FloatPixel",
+        "DoubleFloatPixelData": "DoubleFloatPixel",
+    }
+    name = f"{prefix[layout.keyword]}Padding"
+    value, limit = peek.number(ds, f"{name}Value"), peek.number(ds, f"{name}RangeLimit")
+    if value is None:
+        return None
+    ends = [_as_stored(end, layout) for end in (value, value if limit is None else limit)]
+    return Padding(min(ends), max(ends))
+
+
+def _as_stored(value: float, layout: Layout) -> float:
+    """Give a padding value the pixels' sign: the element's VR is often wrong or lost in implicit VR."""
+    if layout.is_float:
+        return value
+    if layout.is_signed and value >= 1 << 15 and layout.bits_allocated == 16:
+        return value - (1 << 16)
+    if not layout.is_signed and value < 0:
+        return value + (1 << 16)
+    return value
+
+
+def find_keep(frame: NDArray[np.generic], layout: Layout, padding: Padding | None) -> NDArray[np.bool_]:
+    """Mark what must stay in one frame.
+
+    Args:
+        frame: (rows, columns), as stored.
+
+    Returns:
+        (rows, columns) bool.
+    """
+    keep = np.zeros(frame.shape, dtype=np.bool_) if padding is None else padding.covers(frame)
+    if layout.is_float:
+        return np.asarray(keep | ~np.isfinite(frame))
+    low, high = int(frame.min()), int(frame.max())
+    for end, inner, is_representable_end in (
+        (low, 1, low == layout.lowest),
+        (high, -1, high == layout.highest),
+    ):
+        at_end = frame == end
+        count = int(np.count_nonzero(at_end))
+        if count >= HANDFUL and (is_representable_end or _is_spike(frame, end, inner, count)):
+            keep |= at_end
+    _mark_borders(frame, keep)
+    return keep
+
+
+def _is_spike(frame: NDArray[np.generic], end: int, inner: int, count: int) -> bool:
+    """Tell clipping from a distribution's own tail: the tail's last level is never fuller than the next."""
+    next_level = frame == end + inner
+    return count > _SPIKE * max(HANDFUL, int(np.count_nonzero(next_level)))
+
+
+def _mark_borders(frame: NDArray[np.generic], keep: NDArray[np.bool_]) -> None:
+    """Mark constant areas that reach in from a frame's edges: what a collimator or a shutter leaves.
+
+    The rays along rows and columns reach every point outside a convex field, however it is turned.
+    """
+    corners = {frame[row, column].item() for row in (0, -1) for column in (0, -1)}
+    for value in corners:
+        same = np.asarray((frame == value) | keep)
+        border = np.zeros_like(same)
+        for axis in (0, 1):
+            border |= np.logical_and.accumulate(same, axis=axis)
+            border |= np.flip(np.logical_and.accumulate(np.flip(same, axis), axis=axis), axis)
+        if np.count_nonzero(border) >= max(HANDFUL, _SMALLEST_BORDER * frame.size):
+            keep |= border

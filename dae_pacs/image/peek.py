@@ -1,0 +1,160 @@
+"""Look at elements without changing them.
+
+pydicom turns an element's bytes into a value on first access and keeps only the value, so that a text in
+an ISO 2022 character set may be written back with other bytes. These functions read a value and leave the
+element as it stands in the file.
+"""
+
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+from pydicom import charset
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+
+from dae_pacs.errors import PixelError
+
+# VRs whose characters depend on Specific Character Set, PS3.5 section 6.1.2.3.
+TEXT_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
+# Texts in which a backslash is no separator, PS3.5 section 6.2.
+_ONE_VALUE_VRS = frozenset({"LT", "ST", "UT", "UR"})
+# Binary numbers, PS3.5 section 6.2. "US or SS" is read as unsigned; the pixel code gives it its sign.
+_NUMBER_TYPES = {
+    "US": "u2",
+    "SS": "i2",
+    "UL": "u4",
+    "SL": "i4",
+    "UV": "u8",
+    "SV": "i8",
+    "FL": "f4",
+    "FD": "f8",
+    "OW": "u2",
+    "OB": "u1",
+    "US or SS": "u2",
+    "US or OW": "u2",
+    "US or SS or OW": "u2",
+}
+
+
+def element(ds: Dataset, keyword: str) -> DataElement | RawDataElement | None:
+    """Return an element as it stands, converted or not, or None."""
+    tag = tag_for_keyword(keyword)
+    if tag is None:
+        raise KeyError(keyword)
+    found: DataElement | RawDataElement | None = ds.get_item(tag) if tag in ds else None
+    return found
+
+
+def strings(ds: Dataset, keyword: str) -> tuple[str, ...]:
+    """Return the values of a textual element without their padding; () where it is absent or empty."""
+    elem = element(ds, keyword)
+    if elem is None or elem.value is None or elem.value in (b"", ""):
+        return ()
+    if not isinstance(elem, RawDataElement):
+        values = elem.value if isinstance(elem.value, MultiValue | list | tuple) else [elem.value]
+        return tuple(str(value).strip(" \0") for value in values)
+    vr = value_representation(elem)
+    text = decode_text(elem.value or b"", ds) if vr in TEXT_VRS else (elem.value or b"").decode("latin-1")
+    if vr in _ONE_VALUE_VRS:
+        return (text.rstrip(" \0"),)
+    return tuple(part.strip(" \0") for part in text.split("\\"))
+
+
+def string(ds: Dataset, keyword: str) -> str:
+    """Return the first value of a textual element, or ""."""
+    return next(iter(strings(ds, keyword)), "")
+
+
+def numbers(ds: Dataset, keyword: str) -> tuple[float, ...]:
+    """Return the values of a numeric element; () where it is absent or empty.
+
+    Raises:
+        PixelError: a decimal or integer string that is no number.
+    """
+    elem = element(ds, keyword)
+    if elem is None or elem.value is None:
+        return ()
+    if isinstance(elem, RawDataElement):
+        number_type = _NUMBER_TYPES.get(value_representation(elem))
+        if number_type is not None:
+            order = "<" if elem.is_little_endian else ">"
+            width = int(number_type[1])
+            data = (elem.value or b"")[: len(elem.value or b"") // width * width]
+            return tuple(np.frombuffer(data, dtype=order + number_type).tolist())
+    try:
+        return tuple(float(text) for text in strings(ds, keyword) if text)
+    except ValueError as error:
+        raise PixelError(
+            f"{keyword} is {strings(ds, keyword)!r}, which is no number; correct the header"
+        ) from error
+
+
+def number(ds: Dataset, keyword: str) -> float | None:
+    """Return the first value of a numeric element, or None."""
+    return next(iter(numbers(ds, keyword)), None)
+
+
+def integer(ds: Dataset, keyword: str) -> int | None:
+    """Return the first value of a numeric element as an integer, or None.
+
+    Raises:
+        PixelError: it is no number, or no whole one.
+    """
+    value = number(ds, keyword)
+    if value is None:
+        return None
+    if not np.isfinite(value) or value != int(value):
+        raise PixelError(f"{keyword} is {value}, which is no whole number; correct the header")
+    return int(value)
+
+
+def items(ds: Dataset, keyword: str) -> tuple[Dataset, ...]:
+    """Return the items of a sequence; () where it is absent or empty.
+
+    The data set must come from `parse`, which has opened every sequence, or have been made in memory.
+    """
+    elem = element(ds, keyword)
+    if elem is None or isinstance(elem, RawDataElement) or not elem.value:
+        return ()
+    return tuple(elem.value)
+
+
+def walk(ds: Dataset) -> Iterator[DataElement | RawDataElement]:
+    """Yield a data set's elements in the order of their tags, none of them converted."""
+    for tag in sorted(ds.keys()):
+        found = ds.get_item(tag)
+        if found is not None:
+            yield found
+
+
+def value_representation(elem: DataElement | RawDataElement) -> str:
+    """Return an element's VR, looked up where implicit VR or UN leaves it open; "UN" where nobody knows."""
+    if elem.VR is not None and str(elem.VR) != "UN":
+        return str(elem.VR)
+    try:
+        return str(dictionary_VR(elem.tag))
+    except KeyError:
+        return "UN"
+
+
+def decode_text(data: bytes, ds: Dataset) -> str:
+    """Decode text bytes by the data set's own character set, never failing."""
+    if data.isascii() and b"\x1b" not in data:
+        return data.decode("ascii")
+    with warnings.catch_warnings():
+        # An unknown term or a broken byte costs a character in a message, not the object.
+        warnings.simplefilter("ignore")
+        return str(charset.decode_bytes(data, encodings(ds), {0x5C}))
+
+
+def encodings(ds: Dataset) -> list[str]:
+    """Return Python's names for the data set's character sets, PS3.3 section C.12.1.1.2."""
+    if element(ds, "SpecificCharacterSet") is None:
+        inherited = ds.original_character_set or ["iso8859"]
+        return [inherited] if isinstance(inherited, str) else list(inherited)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return list(charset.convert_encodings(list(strings(ds, "SpecificCharacterSet")) or [""]))

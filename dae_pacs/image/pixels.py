@@ -1,0 +1,130 @@
+"""Pixels are physics: decode to float32 in the modality's unit, and encode back exactly.
+
+`encode(decode(ds).values, decode(ds))` gives the stored values back bit for bit, whatever the stored type.
+Training and serving come through here; nothing else reads a pixel.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from dae_pacs.errors import PixelError
+from dae_pacs.image.keep import Padding, find_keep, read_padding
+from dae_pacs.image.layout import Layout, read_layout
+from dae_pacs.image.rescale import Rescale, read_rescale, read_unit
+from dae_pacs.image.stored import read_stored
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """An image's pixels, and all that is needed to store them again."""
+
+    values: NDArray[np.float32]
+    """(frames, rows, columns) float32 in the modality's unit. MONOCHROME1 is not inverted."""
+    stored: NDArray[np.generic]
+    """The same shape as stored: integers, or floats for Float and Double Float Pixel Data. May be read-only."""
+    keep: NDArray[np.bool_]
+    """The same shape, True where the pixel must come back untouched."""
+    unit: str
+    layout: Layout
+    rescale: Rescale
+    padding: Padding | None
+
+
+def decode(ds: Dataset) -> Decoded:
+    """Decode an object's pixels.
+
+    Raises:
+        UnsupportedImageError: colour, palette, packed bits, or a transfer syntax without a codec.
+        PixelError: the pixel data contradict the header or do not decode.
+    """
+    layout = read_layout(ds)
+    rescale = read_rescale(ds, layout)
+    padding = read_padding(ds, layout)
+    stored = read_stored(ds, layout)
+    values = np.empty(layout.shape, dtype=np.float32)
+    keep = np.empty(layout.shape, dtype=np.bool_)
+    for index, frame in enumerate(stored):
+        values[index] = rescale.to_values(frame, index)
+        keep[index] = find_keep(frame, layout, padding)
+    return Decoded(values, stored, keep, read_unit(ds), layout, rescale, padding)
+
+
+def encode(values: NDArray[np.float32], decoded: Decoded) -> NDArray[np.generic]:
+    """Turn values back into stored values.
+
+    Where a value is the decoded one (bit for bit) or the pixel is to be kept, the stored value comes back as
+    it was; elsewhere it is rounded to the nearest, kept within the bits stored, and never becomes padding.
+
+    Args:
+        values: (frames, rows, columns) float32, in `decoded.unit`.
+        decoded: what `decode` gave for the image.
+
+    Returns:
+        The shape and dtype of `decoded.stored`.
+
+    Raises:
+        PixelError: another shape or type, or a changed value that is not finite.
+    """
+    if values.shape != decoded.values.shape or values.dtype != np.float32:
+        raise PixelError(
+            f"The processed image is {values.shape} {values.dtype}, {decoded.values.shape} float32 was expected"
+        )
+    stored = np.array(decoded.stored, dtype=decoded.layout.dtype)
+    for index, frame in enumerate(values):
+        # Bits are compared, not numbers: a NaN that came in must be recognised when it comes back.
+        changed = np.ascontiguousarray(frame).view(np.uint32) != decoded.values[index].view(np.uint32)
+        changed &= ~decoded.keep[index]
+        if changed.any():
+            _encode_frame(frame, changed, decoded, stored[index], index=index)
+    return stored
+
+
+def _encode_frame(
+    frame: NDArray[np.float32],
+    changed: NDArray[np.bool_],
+    decoded: Decoded,
+    target: NDArray[np.generic],
+    *,
+    index: int,
+) -> None:
+    """Write the changed values of one frame into `target`, (rows, columns) of the stored type."""
+    chosen = frame[changed]
+    if not np.isfinite(chosen).all():
+        raise PixelError("The processed image holds values that are not finite; it is not stored")
+    back = decoded.rescale.to_stored(chosen, index)
+    layout = decoded.layout
+    if layout.is_float:
+        target[changed] = back
+        return
+    np.rint(back, out=back)
+    np.clip(back, layout.lowest, layout.highest, out=back)
+    numbers = _to_integers(back, layout)
+    if decoded.padding is not None:
+        _leave_padding(numbers, decoded.stored[index][changed], decoded.padding, layout)
+    target[changed] = numbers
+
+
+def _to_integers(numbers: NDArray[np.float64], layout: Layout) -> NDArray[np.generic]:
+    """Convert whole float64 numbers within the stored range; 64-bit ends round up to a number out of range."""
+    if layout.bits_stored < 64:
+        return numbers.astype(layout.dtype)
+    with np.errstate(invalid="ignore"):
+        converted = numbers.astype(layout.dtype)
+    converted[numbers >= float(layout.highest)] = layout.highest
+    return converted
+
+
+def _leave_padding(
+    numbers: NDArray[np.generic], before: NDArray[np.generic], padding: Padding, layout: Layout
+) -> None:
+    """Move image pixels off the padding values, to the side where the pixel was before."""
+    hit = padding.covers(numbers)
+    if not hit.any():
+        return
+    above, below = int(padding.high) + 1, int(padding.low) - 1
+    was_above = before[hit] > padding.high
+    # A pixel that was image lies on one side, so that this side exists; rounding never crosses to the other.
+    numbers[hit] = np.where(was_above, min(above, layout.highest), max(below, layout.lowest))

@@ -1,0 +1,160 @@
+"""Say in a derived object where it comes from and who made it (PS3.3 sections C.7.6.1.1.3, C.12.1.1.5)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from pydicom.tag import Tag
+
+from dae_pacs import __version__
+from dae_pacs.errors import ConfigError
+from dae_pacs.image import peek
+from dae_pacs.image.elements import exact_copy, raw
+from dae_pacs.image.own import ACQUISITION_EQUIPMENT, MANUFACTURER, PROCESSING_EQUIPMENT, purpose_of
+from dae_pacs.image.text import INHERITED, encode_text
+
+# Our private coding scheme, PS3.16 section 8.2: CID 7203 has no code for noise reduction.
+CODING_SCHEME = "99DAEPACS"
+_EQUIPMENT_KEYWORDS = (
+    "Manufacturer",
+    "InstitutionName",
+    "InstitutionAddress",
+    "StationName",
+    "InstitutionalDepartmentName",
+    "ManufacturerModelName",
+    "DeviceSerialNumber",
+    "SoftwareVersions",
+)
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """Which model, at which strength, makes a derived object, and how its series shall be called."""
+
+    model_name: str
+    model_version: str
+    model_digest: str
+    """SHA-256 over the bundle's manifest, in hexadecimal."""
+    strength: float
+    """0..1."""
+    description: str
+    """Series Description template with {source}, {strength} and {model}."""
+    ae_title: str
+
+    @property
+    def settings(self) -> str:
+        """Everything but the model that changes pixels, as text that is the same on every machine."""
+        return f"strength={self.strength:.6g}"
+
+    @property
+    def sentence(self) -> str:
+        """What was done, for people."""
+        return (
+            f"Noise reduced by {MANUFACTURER} {__version__}, model {self.model_name} {self.model_version}, "
+            f"strength {self.strength:.6g}"
+        )
+
+    def series_description(self) -> str:
+        """Fill the template, with `INHERITED` in the place of {source}.
+
+        Raises:
+            ConfigError: the template names something else.
+        """
+        try:
+            text = self.description.format(source=INHERITED, strength=self.strength, model=self.model_name)
+        except (KeyError, IndexError, ValueError, AttributeError) as error:
+            raise ConfigError(
+                f'description = "{self.description}" can\'t be filled in ({error}); '
+                "use {source}, {strength} (a number, as in {strength:.1f}) and {model}"
+            ) from error
+        # A backslash would divide the value in two (PS3.5 section 6.2, VR LO).
+        return text.replace("\\", "/")
+
+
+def code(value: str, scheme: str, meaning: str) -> Dataset:
+    """Make an item of a code sequence, PS3.3 table 8.8-1."""
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
+    return item
+
+
+def sequence(keyword: str, items: Iterable[Dataset]) -> DataElement:
+    """Make a sequence element."""
+    return DataElement(Tag(keyword), "SQ", Sequence(list(items)))
+
+
+def copied_items(source: Dataset, keyword: str) -> list[Dataset]:
+    """Copy the items that the source has, byte for byte, without private elements."""
+    return [exact_copy(item, lambda _ds, tag: not tag.is_private) for item in peek.items(source, keyword)]
+
+
+def derivation_codes() -> list[Dataset]:
+    """Say what was done in codes, CID 7203 and our own."""
+    return [
+        code("113087", "DCM", "Smoothing"),
+        code("NOISE-REDUCTION", CODING_SCHEME, "Noise reduction by a trained denoiser"),
+    ]
+
+
+def source_image(source: Dataset) -> Dataset:
+    """Reference the source, PS3.3 section C.7.6.1.1.4."""
+    item = Dataset()
+    item.ReferencedSOPClassUID = peek.string(source, "SOPClassUID")
+    item.ReferencedSOPInstanceUID = peek.string(source, "SOPInstanceUID")
+    item.PurposeOfReferenceCodeSequence = [
+        code("121322", "DCM", "Source image for image processing operation")
+    ]
+    return item
+
+
+def coding_schemes(source: Dataset) -> list[Dataset]:
+    """Identify our coding scheme beside those that the source identifies, PS3.3 section C.12.1.1.9."""
+    kept = copied_items(source, "CodingSchemeIdentificationSequence")
+    if any(peek.string(item, "CodingSchemeDesignator") == CODING_SCHEME for item in kept):
+        return kept
+    item = Dataset()
+    item.CodingSchemeDesignator = CODING_SCHEME
+    item.CodingSchemeName = "Codes of dae-pacs"
+    return [*kept, item]
+
+
+def contributing_equipment(source: Dataset, derivation: Derivation, now: datetime) -> list[Dataset]:
+    """Name the acquisition's equipment, once, and ourselves, after those that the source names."""
+    items = copied_items(source, "ContributingEquipmentSequence")
+    if not any(purpose_of(item) == ACQUISITION_EQUIPMENT for item in items):
+        items.append(_acquisition(source))
+    items.append(_ourselves(source, derivation, now))
+    return items
+
+
+def _acquisition(source: Dataset) -> Dataset:
+    tags = {Tag(keyword) for keyword in _EQUIPMENT_KEYWORDS if peek.string(source, keyword)}
+    item = exact_copy(source, lambda _ds, tag: tag in tags)
+    if "Manufacturer" not in item:
+        # Type 1 in this sequence, but type 2 in the General Equipment module.
+        item.Manufacturer = "UNKNOWN"
+    item.PurposeOfReferenceCodeSequence = [code(ACQUISITION_EQUIPMENT, "DCM", "Acquisition Equipment")]
+    return item
+
+
+def _ourselves(source: Dataset, derivation: Derivation, now: datetime) -> Dataset:
+    item = Dataset()
+    item.set_original_encoding(False, True, list(peek.encodings(source)))
+    item.PurposeOfReferenceCodeSequence = [code(PROCESSING_EQUIPMENT, "DCM", "Processing Equipment")]
+    item.Manufacturer = MANUFACTURER
+    item.StationName = derivation.ae_title
+    item.SoftwareVersions = [__version__, f"model {derivation.model_version}"[:64]]
+    item.ContributionDateTime = now.strftime("%Y%m%d%H%M%S")
+    texts = {
+        "ManufacturerModelName": derivation.model_name[:64],
+        "ContributionDescription": f"{derivation.sentence}, weights SHA-256 {derivation.model_digest}"[:1024],
+    }
+    for keyword, text in texts.items():
+        tag = Tag(keyword)
+        item._dict[tag] = raw(
+            tag, "ST" if keyword.endswith("Description") else "LO", encode_text(text, source)
+        )
+    return item

@@ -1,0 +1,184 @@
+"""Unpack stored values from pixel cells, and pack them again (PS3.5 section 8.1)."""
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import uid
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+
+from dae_pacs.errors import PixelError, UnsupportedImageError
+from dae_pacs.image import peek
+from dae_pacs.image.codecs import COMPRESSED, NATIVE, Frame, decode_frame
+from dae_pacs.image.frames import split_frames
+from dae_pacs.image.layout import LARGEST_DECODED_BYTES, Layout
+from dae_pacs.image.streams import StreamInfo
+
+_JPEG_LS = frozenset({uid.JPEGLSLossless, uid.JPEGLSNearLossless})
+
+
+def read_stored(ds: Dataset, layout: Layout) -> NDArray[np.generic]:
+    """Return the stored values.
+
+    Returns:
+        (frames, rows, columns) in `layout.dtype`; it may be a read-only view of the object's own bytes.
+
+    Raises:
+        PixelError: the pixel data contradict the header or do not decode.
+        UnsupportedImageError: no codec for the transfer syntax.
+    """
+    return extract(read_cells(ds, layout), layout)
+
+
+def read_cells(ds: Dataset, layout: Layout) -> NDArray[np.generic]:
+    """Return whole pixel cells, with whatever the bits around the stored value hold.
+
+    Returns:
+        (frames, rows, columns), unsigned integers as wide as Bits Allocated; floats for float pixel data.
+    """
+    elem = peek.element(ds, layout.keyword)
+    data = elem.value if elem is not None else None
+    if not isinstance(data, bytes | bytearray | memoryview) or not len(data):
+        raise PixelError("The pixel data are empty; the object must be sent again")
+    syntax = transfer_syntax(ds)
+    if syntax in NATIVE:
+        is_words = str(elem.VR if elem is not None else "OW") == "OW"
+        little = (
+            elem.is_little_endian if isinstance(elem, RawDataElement) else syntax != uid.ExplicitVRBigEndian
+        )
+        return _native_cells(data, layout, is_little=little, is_words=is_words)
+    if syntax not in COMPRESSED:
+        raise UnsupportedImageError(
+            f"transfer syntax {uid.UID(syntax).name} is not one that can be decoded here"
+        )
+    if layout.size_bytes > LARGEST_DECODED_BYTES:
+        raise PixelError(
+            f"The header promises {layout.size_bytes >> 20} MiB of pixels, more than the limit of "
+            f"{LARGEST_DECODED_BYTES >> 20} MiB for a compressed object"
+        )
+    frames = split_frames(ds, bytes(data), count=layout.frames)
+    cells = np.empty(layout.shape, dtype=f"u{layout.bits_allocated // 8}")
+    for index, frame in enumerate(frames):
+        decoded = decode_frame(
+            frame, syntax, shape=(layout.rows, layout.columns), bytes_per_cell=layout.bits_allocated // 8
+        )
+        cells[index] = _conform(decoded, layout, syntax, has_overlays=bool(embedded_overlays(ds)))
+    return cells
+
+
+def transfer_syntax(ds: Dataset) -> str:
+    """Return the transfer syntax of an object in memory; explicit little endian where it says nothing."""
+    meta = getattr(ds, "file_meta", None)
+    return (peek.string(meta, "TransferSyntaxUID") if meta is not None else "") or str(
+        uid.ExplicitVRLittleEndian
+    )
+
+
+def embedded_overlays(ds: Dataset) -> tuple[int, ...]:
+    """Return the groups of overlays that lie in unused bits of the pixel cells (retired, PS3.3-2004 C.9.2)."""
+    return tuple(
+        group
+        for group in range(0x6000, 0x6100, 2)
+        if (group << 16 | 0x0102) in ds and (group << 16 | 0x3000) not in ds
+    )
+
+
+def _native_cells(
+    data: bytes | bytearray | memoryview, layout: Layout, *, is_little: bool, is_words: bool
+) -> NDArray[np.generic]:
+    found, expected = len(data), layout.size_bytes
+    if found < expected:
+        raise PixelError(
+            f"The header promises {expected} bytes of pixels ({layout.frames} frames of {layout.rows} x "
+            f"{layout.columns}), the object holds {found}; it is incomplete or its header is wrong"
+        )
+    if found - expected >= expected // layout.frames and found - expected > 1:
+        raise PixelError(
+            f"The object holds {found} bytes of pixels where its header promises {expected}: whole frames would be "
+            "lost, so it is not touched"
+        )
+    width = layout.bits_allocated // 8
+    if width == 1 and is_words and not is_little:
+        # Bytes travel in 16-bit words, which big endian turned round (PS3.5 annex A.3).
+        padded = np.frombuffer(bytes(data) + b"\0" * (found % 2), dtype=">u2").astype("<u2").view("u1")
+        return padded[:expected].reshape(layout.shape)
+    kind = "f" if layout.is_float else "u"
+    order = "<" if is_little else ">"
+    cells = np.frombuffer(data, dtype=f"{order}{kind}{width}", count=expected // width)
+    return cells.astype(cells.dtype.newbyteorder("="), copy=False).reshape(layout.shape)
+
+
+def _conform(frame: Frame, layout: Layout, syntax: str, *, has_overlays: bool) -> NDArray[np.generic]:
+    """Turn what a codec gave into cells of the header's width, in two's complement.
+
+    JPEG 2000 knows a sign, which writers get wrong; JPEG-LS and JPEG know none. Where stream and header
+    disagree about the sign, the header is right and the stream's precision says where the sign bit is.
+    """
+    info, cells = frame.info, frame.cells
+    width = layout.bits_allocated // 8
+    if info is None:
+        return cells
+    is_j2k = info.marker == 0x51
+    if is_j2k and info.is_signed and not layout.is_signed and int(cells.min()) < 0:
+        raise PixelError(
+            f"Pixel Representation says unsigned, the compressed values reach down to {int(cells.min())}; "
+            "the header is wrong, the object is not touched"
+        )
+    if (is_j2k and info.is_signed != layout.is_signed) or (syntax in _JPEG_LS and layout.is_signed):
+        cells = _field(cells.view(f"u{cells.dtype.itemsize}"), 0, info.precision, is_signed=layout.is_signed)
+    wide = cells.astype(f"{cells.dtype.kind}{max(width, cells.dtype.itemsize)}", copy=False)
+    if info.precision > layout.bits_stored and layout.high_bit == layout.bits_stored - 1 and not has_overlays:
+        wide = _within_bits_stored(wide, layout, info)
+    return wide.view(f"u{wide.dtype.itemsize}").astype(f"u{width}", copy=False)
+
+
+def _within_bits_stored(cells: NDArray[np.generic], layout: Layout, info: StreamInfo) -> NDArray[np.generic]:
+    """Handle values that Bits Stored can't hold: masking them would turn the brightest into the darkest.
+
+    A lossy codec overshoots a little, which is clipped; anything more means that the header is wrong.
+    """
+    as_signed = cells.view(f"i{cells.dtype.itemsize}") if layout.is_signed else cells
+    lowest, highest = int(as_signed.min()), int(as_signed.max())
+    if lowest >= layout.lowest and highest <= layout.highest:
+        return cells
+    slack = ((layout.highest - layout.lowest) >> 4) if info.is_lossy else 0
+    if lowest < layout.lowest - slack or highest > layout.highest + slack:
+        raise PixelError(
+            f"Bits Stored {layout.bits_stored} can't hold the compressed values, which reach from {lowest} to "
+            f"{highest} with {info.precision} bits; the header is wrong, the object is not touched"
+        )
+    return np.clip(as_signed, layout.lowest, layout.highest).view(cells.dtype)
+
+
+def extract(cells: NDArray[np.generic], layout: Layout) -> NDArray[np.generic]:
+    """Take the stored values out of whole cells.
+
+    Args:
+        cells: unsigned integers as wide as Bits Allocated, any shape; floats are returned as they are.
+    """
+    if layout.is_float:
+        return cells
+    shift = layout.high_bit + 1 - layout.bits_stored
+    if shift == 0 and layout.bits_stored == layout.bits_allocated:
+        return cells.view(layout.dtype)
+    as_values = cells.view(layout.dtype)
+    if shift == 0 and int(as_values.max()) <= layout.highest and int(as_values.min()) >= layout.lowest:
+        return as_values
+    return _field(cells, shift, layout.bits_stored, is_signed=layout.is_signed)
+
+
+def _field(cells: NDArray[np.generic], shift: int, bits: int, *, is_signed: bool) -> NDArray[np.generic]:
+    """Cut a field of bits out of unsigned cells and extend its sign."""
+    width = 8 * cells.dtype.itemsize
+    up, down = np.array(width - bits - shift, cells.dtype), np.array(width - bits, cells.dtype)
+    moved = np.left_shift(cells, up)
+    if not is_signed:
+        return np.asarray(np.right_shift(moved, down))
+    signed = moved.view(f"i{cells.dtype.itemsize}")
+    return np.asarray(np.right_shift(signed, np.array(width - bits, signed.dtype)))
+
+
+def pack(stored: NDArray[np.generic], layout: Layout) -> bytes:
+    """Write stored values into little endian cells, right-aligned as PS3.5 section 8.1.1 wants it, even length."""
+    little = np.ascontiguousarray(stored, dtype=layout.dtype.newbyteorder("<"))
+    data = little.tobytes()
+    return data + b"\0" * (len(data) % 2)

@@ -1,0 +1,79 @@
+"""One pair of images to learn from: noisy and clean, in the domain that the network works in."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dae_pacs.noise.model import NoiseModel, affine
+from dae_pacs.noise.simulate import correlated, poisson_gaussian
+
+MIDDLE = 0.5
+"""The signal at which `Noise.level` is meant, on a scale of 0 (black) to 1 (white)."""
+BRIGHTEST = 2.0
+"""Above this the stabiliser's variance stays what it is; metal in CT lies there."""
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Poisson-Gaussian noise on a scale of 0..1: variance gain·x + sigma²."""
+
+    level: float
+    """Standard deviation at `MIDDLE`."""
+    signal_share: float
+    """Of the variance at `MIDDLE` that follows the signal, 0..1; the rest is the same everywhere."""
+    blur_px: float
+    """Standard deviation of the Gaussian that correlates it; 0 leaves it uncorrelated."""
+
+    @property
+    def gain(self) -> float:
+        """Variance per unit of signal."""
+        return self.signal_share * self.level**2 / MIDDLE
+
+    @property
+    def sigma(self) -> float:
+        """Standard deviation of the part that does not follow the signal; never quite 0."""
+        return float(np.sqrt(max(1.0 - self.signal_share, 0.02)) * self.level)
+
+    def model(self, factor: float = 1.0) -> NoiseModel:
+        """Describe it to the stabiliser, the standard deviation multiplied by `factor`."""
+        return affine(
+            gain=self.gain * factor**2, offset=self.sigma**2 * factor**2, low=0.0, high=BRIGHTEST, unit="reference"
+        )
+
+    def added_to(self, clean: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Draw it on top of (rows, columns) float32."""
+        if self.blur_px > 0:
+            return correlated(clean, gain=self.gain, sigma=self.sigma, blur_px=self.blur_px, rng=rng)
+        return poisson_gaussian(clean, gain=self.gain, sigma=self.sigma, rng=rng)
+
+
+def as_pair(
+    reference: NDArray[np.float32],
+    *,
+    noise: Noise,
+    told_factor: float,
+    is_clean: bool,
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Make the noisy and the clean image, both stabilised.
+
+    Args:
+        reference: (rows, columns) float32 on a scale of 0..1.
+        noise: what is added.
+        told_factor: what the stabiliser takes for the noise's standard deviation, over the truth.
+        is_clean: True leaves the noise out: input and target are the same.
+        rng: numpy generator.
+
+    Returns:
+        Two (rows, columns) float32, in units of the noise that the stabiliser was told.
+    """
+    model = noise.model(told_factor)
+    clean = model.stabilise(reference)
+    if is_clean:
+        return clean, clean
+    noisy = model.stabilise(noise.added_to(reference, rng))
+    # What the unbiased inverse maps to the reference is E[z | x], not z(x): that is the target. One step of
+    # a fixed point suffices, the difference being a small share of sigma except at a few counts.
+    target = model.stabilise(2 * reference - model.invert(clean))
+    return noisy, target

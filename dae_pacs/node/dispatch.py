@@ -1,0 +1,218 @@
+"""Hand ready series to one worker process, and write down what it says of them."""
+
+import logging
+import multiprocessing
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+
+from dae_pacs.image.derive import derived_series_number
+from dae_pacs.node.bell import Bell
+from dae_pacs.node.events import Calibrated, Derived, Event, Failed, Finished, Rejected, SeriesTask, Source
+from dae_pacs.node.worker import WorkerSettings, run_worker
+from dae_pacs.spool.ledger import Ledger
+from dae_pacs.spool.records import Instance, Job, NewDerived
+
+logger = logging.getLogger(__name__)
+
+STALL_S = 900.0
+"""A worker that reports nothing for this long on one task is taken for hung: a decoder gone astray."""
+RESTART_PAUSE_S = 1.0
+"""Between a worker's death and the next one, so that a worker that can't start does not spin."""
+
+
+@dataclass(frozen=True)
+class DispatchSettings:
+    """What the dispatcher of one worker needs to know."""
+
+    worker: WorkerSettings
+    ae_title: str
+    lease_s: float
+    job_attempts: int
+
+
+class Dispatcher:
+    """Owns one worker process: starts it, feeds it, restarts it when it dies."""
+
+    def __init__(self, ledger: Ledger, settings: DispatchSettings, *, work: Bell, results: Bell) -> None:
+        self._ledger = ledger
+        self._settings = settings
+        self._work = work
+        self._results = results
+        self._owner = f"worker {settings.worker.device}"
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._process: BaseProcess | None = None
+        self._pipe: Connection | None = None
+
+    @property
+    def worker_pid(self) -> int | None:
+        """Process id of the worker, None while there is none."""
+        return self._process.pid if self._process is not None else None
+
+    def keep_running(self) -> None:
+        """Start the thread that feeds the worker, or another in its place when an error ended it."""
+        if self._thread is not None and self._thread.is_alive():
+            return
+        if self._thread is not None:
+            logger.critical("dispatcher died, starting another", extra={"worker": self._owner})
+        self._thread = threading.Thread(target=self._run, name=self._owner)
+        self._thread.start()
+
+    def stop(self, grace_s: float) -> None:
+        """Let the job in work end within `grace_s`; otherwise it goes back to the ledger."""
+        self._stopping.set()
+        self._work.ring()
+        if self._thread is not None:
+            self._thread.join(grace_s)
+        self._end_worker()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            if self._process is None or not self._process.is_alive():
+                self._start_worker()
+            heard = self._work.heard()
+            job = self._ledger.claim_job(self._owner, lease_s=self._settings.lease_s, now=time.time())
+            if job is None:
+                self._work.wait(heard, timeout_s=1.0)
+            else:
+                self._do(job)
+        self._end_worker()
+
+    def _start_worker(self) -> None:
+        if self._process is not None:
+            logger.error("worker died, starting another", extra={"exit_code": self._process.exitcode})
+            self._end_worker()
+            self._stopping.wait(RESTART_PAUSE_S)
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(
+            target=run_worker, args=(theirs, self._settings.worker), name=self._owner, daemon=True
+        )
+        process.start()
+        theirs.close()
+        self._process, self._pipe = process, ours
+
+    def _end_worker(self) -> None:
+        process, pipe = self._process, self._pipe
+        if process is None:
+            return
+        if pipe is not None:
+            pipe.close()
+        process.join(timeout=0.5)
+        if process.is_alive():
+            process.kill()
+            process.join()
+        self._process = self._pipe = None
+
+    def _do(self, job: Job) -> None:
+        task = self._task(job)
+        if not task.sources:
+            self._ledger.finish_job(job.id, self._owner, stages={}, now=time.time())
+            return
+        logger.info("job started", extra={"job": job.id, "images": len(task.sources), "model": task.model})
+        try:
+            outcome = self._follow(task)
+        except (EOFError, OSError):
+            outcome = Failed("the worker process died while it worked on this series")
+        if isinstance(outcome, Finished):
+            stages = outcome.stage_seconds
+            self._ledger.finish_job(job.id, self._owner, stages=stages, now=time.time())
+            logger.info("job done", extra={"job": job.id, **_rounded(stages)})
+        elif self._stopping.is_set():
+            self._ledger.release_job(job.id, self._owner)
+            logger.info("job given back at shutdown", extra={"job": job.id})
+        else:
+            self._ledger.fail_job(
+                job.id,
+                self._owner,
+                reason=outcome.reason,
+                max_attempts=self._settings.job_attempts,
+                now=time.time(),
+            )
+            logger.error("job failed", extra={"job": job.id, "why": outcome.reason})
+        self._results.ring()
+
+    def _task(self, job: Job) -> SeriesTask:
+        images = self._ledger.pending_instances(job.id)
+        return SeriesTask(
+            job_id=job.id,
+            sources=tuple(Source(image.id, image.path, image.digest) for image in images),
+            model=job.model,
+            strength=job.strength,
+            description=job.description,
+            series_number=self._series_number(job, images),
+            ae_title=self._settings.ae_title,
+            noise=job.noise,
+        )
+
+    def _series_number(self, job: Job, images: Sequence[Instance]) -> int:
+        """Take the number that the derived series has, or choose one that is free in its study."""
+        if job.series_number is not None:
+            return job.series_number
+        taken = self._ledger.taken_series_numbers(job.StudyInstanceUID)
+        number = derived_series_number(images[0].SeriesNumber if images else None, taken)
+        return self._ledger.set_series_number(job.id, number)
+
+    def _follow(self, task: SeriesTask) -> Finished | Failed:
+        """Send the task and record each event until the worker says it is through.
+
+        Raises:
+            EOFError, OSError: the worker died.
+        """
+        if self._pipe is None:
+            raise EOFError
+        self._pipe.send(task)
+        last_word = time.monotonic()
+        while True:
+            if not self._beat(task.job_id):
+                self._end_worker()
+                return Failed("its lease ran out, and another worker has it")
+            if not self._pipe.poll(min(5.0, self._settings.lease_s / 4)):
+                if time.monotonic() - last_word > STALL_S:
+                    self._end_worker()
+                    return Failed(f"no sign of life from the worker for {STALL_S:.0f} s; it was ended")
+                continue
+            event: Event = self._pipe.recv()
+            last_word = time.monotonic()
+            if isinstance(event, Finished | Failed):
+                return event
+            self._record(task.job_id, event)
+
+    def _beat(self, job_id: int) -> bool:
+        lease_s = self._settings.lease_s
+        return self._ledger.heartbeat(job_id, self._owner, lease_s=lease_s, now=time.time())
+
+    def _record(self, job_id: int, event: Calibrated | Derived | Rejected) -> None:
+        if isinstance(event, Calibrated):
+            self._ledger.set_noise(job_id, event.noise)
+        elif isinstance(event, Rejected):
+            self._ledger.reject_instance(job_id, event.instance_id, reason=event.reason)
+            logger.warning("image passed over", extra={"job": job_id, "instance": event.instance_id})
+        else:
+            self._ledger.record_derived(job_id, event.instance_id, new=_as_new(event))
+            self._results.ring()
+
+
+def _as_new(event: Derived) -> NewDerived:
+    return NewDerived(
+        SOPClassUID=event.SOPClassUID,
+        SOPInstanceUID=event.SOPInstanceUID,
+        SeriesInstanceUID=event.SeriesInstanceUID,
+        SeriesDescription=event.SeriesDescription,
+        SeriesNumber=event.SeriesNumber,
+        transfer_syntax_uid=event.transfer_syntax_uid,
+        digest=event.digest,
+        path=event.path,
+        size_bytes=event.size_bytes,
+        created_at=time.time(),
+    )
+
+
+def _rounded(seconds: dict[str, float]) -> dict[str, float]:
+    return {f"{stage}_s": round(value, 3) for stage, value in seconds.items()}

@@ -1,0 +1,183 @@
+"""The node: opens the spool, starts the threads, stops them in order."""
+
+import logging
+import threading
+import time
+from contextlib import ExitStack
+
+from dae_pacs.config.model import Peer, Settings
+from dae_pacs.dimse.scp import ScpSettings, StorageSCP
+from dae_pacs.dimse.scu import PeerAddress
+from dae_pacs.errors import SpoolError, SpoolFullError
+from dae_pacs.node.bell import Bell
+from dae_pacs.node.delivery import Courier
+from dae_pacs.node.dispatch import Dispatcher, DispatchSettings
+from dae_pacs.node.receive import Receiver
+from dae_pacs.node.retention import sweep
+from dae_pacs.node.worker import WorkerSettings
+from dae_pacs.resources import find_bundle
+from dae_pacs.spool.files import IncomingFile, SpoolFiles
+from dae_pacs.spool.ledger import Ledger
+
+logger = logging.getLogger(__name__)
+
+TICK_S = 0.2
+"""How often completeness and leases are looked at: well below the shortest useful quiet time."""
+STOP_GRACE_S = 20.0
+"""How long a job in work may go on after a stop was asked for, before it is given back to the ledger."""
+
+
+class Node:
+    """One receiving process with its worker: `start`, then `stop`."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Open the spool and its ledger, and check that every model a rule names is there.
+
+        Raises:
+            BundleError: a model is missing.
+            SpoolError: the spool can't be used, another node works on it, or its ledger is damaged.
+        """
+        self._settings = settings
+        self._check_models()
+        self.files = SpoolFiles(settings.node.spool)
+        self._held = ExitStack()
+        self._held.enter_context(self.files.hold())
+        self.ledger = Ledger(self.files.ledger_path)
+        self._held.callback(self.ledger.close)
+        work, results = Bell(), Bell()
+        self._work = work
+        receiver = Receiver(self.files, self.ledger, settings.rules, settings.model, results)
+        self.scp = StorageSCP(
+            _scp_settings(settings),
+            open_file=self._open_file,
+            keep=receiver.keep,
+            association_ended=self.ledger.association_ended,
+        )
+        self.dispatcher = Dispatcher(self.ledger, self._dispatch_settings(), work=work, results=results)
+        self._couriers = [
+            Courier(self.ledger, name, _address(peer), calling_ae=settings.node.ae_title, results=results)
+            for name, peer in settings.peers.items()
+            for _ in range(peer.associations)
+        ]
+        self._stopping = threading.Event()
+        self._clock = threading.Thread(target=self._tick, name="clock")
+
+    def start(self) -> None:
+        """Reconcile disk and ledger, then receive, work and deliver.
+
+        Raises:
+            ServiceError: the port can't be opened.
+        """
+        self.ledger.recover(time.time())
+        self._reconcile()
+        self.scp.start()
+        self._keep_threads_running()
+        self._clock.start()
+        logger.info(
+            "node started",
+            extra={"ae_title": self._settings.node.ae_title, "port": self.scp.port},
+        )
+
+    def stop(self) -> None:
+        """Stop receiving, let the work in hand end or go back to the ledger, and close."""
+        logger.info("node stopping")
+        self.scp.stop()
+        self._stopping.set()
+        if self._clock.is_alive():
+            self._clock.join()
+        self.dispatcher.stop(STOP_GRACE_S)
+        for courier in self._couriers:
+            courier.stop()
+        self._held.close()
+        logger.info("node stopped")
+
+    def _reconcile(self) -> None:
+        found = self.ledger.reconcile(self.files)
+        if not found.is_clean:
+            logger.warning(
+                "spool and ledger disagreed",
+                extra={
+                    "missing": len(found.missing),
+                    "found_again": found.found_again,
+                    "quarantined": len(found.orphans),
+                    "swept": found.swept,
+                },
+            )
+
+    def _check_models(self) -> None:
+        model = self._settings.model
+        for name in {model.name, *(rule.model for rule in self._settings.rules if rule.model)}:
+            find_bundle(name, model.folder)
+
+    def _open_file(self) -> IncomingFile:
+        free_mb, needed_mb = self.files.free_mb(), self._settings.node.minimum_free_mb
+        if free_mb < needed_mb:
+            raise SpoolFullError(
+                f"only {free_mb:.0f} MB are free on the spool's disk and node.minimum_free_mb asks for "
+                f"{needed_mb}: make room, or shorten retention.keep_hours"
+            )
+        return self.files.open_incoming()
+
+    def _tick(self) -> None:
+        next_sweep = time.monotonic()
+        while not self._stopping.wait(TICK_S):
+            sweep_now = time.monotonic() >= next_sweep
+            if sweep_now:
+                next_sweep += self._settings.retention.sweep_s
+            try:
+                self._look_after(time.time(), sweep_now=sweep_now)
+            except SpoolError as error:  # a full disk passes; the clock must outlive it
+                logger.error("ledger not writable", extra={"why": str(error)})  # noqa: TRY400
+
+    def _look_after(self, now: float, *, sweep_now: bool) -> None:
+        """Promote complete series, take back expired leases, replace dead threads, make room."""
+        node = self._settings.node
+        promoted = self.ledger.promote_ready(now, quiet_s=node.quiet_s, idle_s=node.idle_s)
+        if promoted or self.ledger.release_expired(now, max_attempts=node.job_attempts):
+            self._work.ring()
+        self._keep_threads_running()
+        if sweep_now:
+            sweep(self.ledger, keep_hours=self._settings.retention.keep_hours, now=now)
+
+    def _keep_threads_running(self) -> None:
+        self.dispatcher.keep_running()
+        for courier in self._couriers:
+            courier.keep_running()
+
+    def _dispatch_settings(self) -> DispatchSettings:
+        settings = self._settings
+        return DispatchSettings(
+            worker=WorkerSettings(
+                device=settings.model.device,
+                model=settings.model.name,
+                models_folder=settings.model.folder,
+                spool=self.files.root,
+                log=settings.log,
+            ),
+            ae_title=settings.node.ae_title,
+            lease_s=settings.node.lease_s,
+            job_attempts=settings.node.job_attempts,
+        )
+
+
+def _scp_settings(settings: Settings) -> ScpSettings:
+    node = settings.node
+    return ScpSettings(
+        ae_title=node.ae_title,
+        bind=node.bind,
+        port=node.port,
+        max_associations=node.max_associations,
+        max_pdu_bytes=node.max_pdu_bytes,
+        network_timeout_s=node.network_timeout_s,
+        dimse_timeout_s=node.dimse_timeout_s,
+    )
+
+
+def _address(peer: Peer) -> PeerAddress:
+    return PeerAddress(
+        ae_title=peer.ae_title,
+        host=peer.host,
+        port=peer.port,
+        connect_timeout_s=peer.connect_timeout_s,
+        dimse_timeout_s=peer.dimse_timeout_s,
+    )

@@ -1,0 +1,120 @@
+"""Keep what arrives: check what it is, put it on stable storage, write it down; only then say success."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom import Dataset
+
+from dae_pacs.config.model import ModelSettings, Rule
+from dae_pacs.dimse.scp import Answer, Incoming
+from dae_pacs.dimse.statuses import DUPLICATE_INSTANCE, MISMATCH, SUCCESS
+from dae_pacs.errors import SpoolError
+from dae_pacs.image.header import Summary, read_header, summarise
+from dae_pacs.node.bell import Bell
+from dae_pacs.node.routing import decide
+from dae_pacs.spool.files import IncomingFile, SpoolFiles
+from dae_pacs.spool.ledger import Ledger
+from dae_pacs.spool.records import KeepOutcome, NewInstance, Plan
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Receiver:
+    """Answers each C-STORE; the answer 0x0000 is a promise (PS3.4 B.2.3)."""
+
+    files: SpoolFiles
+    ledger: Ledger
+    rules: Sequence[Rule]
+    model: ModelSettings
+    results: Bell
+
+    def keep(self, incoming: Incoming) -> Answer:
+        """Keep one object, or say why not.
+
+        Raises:
+            NotDicomError: the data set is cut short or can't be parsed.
+            SpoolError: it can't be put on stable storage.
+        """
+        file = _spool_file(incoming)
+        with file.reading() as arrived:
+            header = read_header(arrived)
+        mismatch = _mismatch(header, incoming)
+        if mismatch:
+            file.discard()
+            return Answer(MISMATCH, mismatch)
+        if self.ledger.is_ours(incoming.SOPInstanceUID):
+            file.discard()  # an auto-routing PACS sends our results back: they are here already
+            return Answer(SUCCESS)
+        summary = summarise(header)
+        plan = self._plan(header, summary, incoming)
+        path = self.files.settle(
+            file,
+            SOPInstanceUID=incoming.SOPInstanceUID,
+            transfer_syntax_uid=incoming.transfer_syntax_uid,
+        )
+        new = _as_new(summary, incoming, file, path)
+        outcome = self.ledger.keep(new, plan)
+        logger.info("object received", extra={"outcome": outcome.value, "action": plan.action})
+        if outcome is KeepOutcome.CONFLICT:
+            return Answer(DUPLICATE_INSTANCE, "another object with this UID is kept; see quarantine")
+        self.results.ring()
+        return Answer(SUCCESS)
+
+    def _plan(self, header: Dataset, summary: Summary, incoming: Incoming) -> Plan:
+        return decide(
+            header,
+            summary,
+            calling_ae=incoming.calling_ae,
+            called_ae=incoming.called_ae,
+            rules=self.rules,
+            model=self.model,
+        ).plan
+
+
+def _mismatch(header: Dataset, incoming: Incoming) -> str:
+    """Say how command and data set disagree about what the object is; empty when they agree."""
+    if str(header.get("SOPClassUID", "")) != incoming.SOPClassUID:
+        return "SOP Class UID of command and data set differ"
+    if str(header.get("SOPInstanceUID", "")) != incoming.SOPInstanceUID:
+        return "SOP Instance UID of command and data set differ"
+    return ""
+
+
+def _spool_file(incoming: Incoming) -> IncomingFile:
+    """Give the file that this node's `open_file` made, by its own type.
+
+    Raises:
+        SpoolError: it is another's.
+    """
+    if not isinstance(incoming.file, IncomingFile):
+        raise SpoolError("the object arrived in a file that is not of this spool; open it with open_incoming")
+    return incoming.file
+
+
+def _as_new(summary: Summary, incoming: Incoming, file: IncomingFile, path: Path) -> NewInstance:
+    return NewInstance(
+        SOPClassUID=summary.SOPClassUID,
+        SOPInstanceUID=summary.SOPInstanceUID,
+        StudyInstanceUID=summary.StudyInstanceUID,
+        SeriesInstanceUID=summary.SeriesInstanceUID,
+        PatientID=summary.PatientID,
+        AccessionNumber=summary.AccessionNumber,
+        StudyDate=summary.StudyDate,
+        Modality=summary.Modality,
+        SeriesDescription=summary.SeriesDescription,
+        SeriesNumber=summary.SeriesNumber,
+        transfer_syntax_uid=incoming.transfer_syntax_uid,
+        digest=file.digest,
+        path=path,
+        size_bytes=file.size,
+        calling_ae=incoming.calling_ae,
+        called_ae=incoming.called_ae,
+        address=incoming.address,
+        association=incoming.association,
+        expected_count=summary.expected_count,
+        received_at=time.time(),
+    )

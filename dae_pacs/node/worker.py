@@ -1,0 +1,112 @@
+"""The worker process: holds the models on one device and turns tasks into derived files.
+
+It is spawned by the receiving process and talks with it through one pipe. It keeps nothing: kill it at any
+moment, and the receiving process gives its task to the next one.
+"""
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing import connection, parent_process
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from pydicom import Dataset
+
+from dae_pacs.config.model import LogSettings
+from dae_pacs.denoise.protocol import Denoiser
+from dae_pacs.errors import DaePacsError
+from dae_pacs.log import configure
+from dae_pacs.node.events import Event, Failed, SeriesTask, Source
+from dae_pacs.node.pipeline import denoise_series
+from dae_pacs.resources import find_bundle
+from dae_pacs.spool.files import SpoolFiles
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What one worker process needs to know."""
+
+    device: str
+    model: str
+    """Loaded at once, so that the first study does not wait for it."""
+    models_folder: Path | None
+    spool: Path
+    log: LogSettings
+
+
+def run_worker(pipe: Connection, settings: WorkerSettings) -> None:
+    """Serve tasks from the pipe until it closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the node decides
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _die_with_the_node()
+    configure(settings.log)
+    models, files = Models(settings), SpoolFiles(settings.spool)
+    try:
+        models.get(settings.model)
+    except DaePacsError as error:
+        logger.error("model not loaded", extra={"model": settings.model, "why": str(error)})  # noqa: TRY400
+    while True:
+        try:
+            task: SeriesTask = pipe.recv()
+        except (EOFError, OSError):
+            return
+        _do(task, models, files, pipe.send)
+
+
+def _do(task: SeriesTask, models: "Models", files: SpoolFiles, report: Callable[[Event], None]) -> None:
+    def name_file(_source: Source, derived: Dataset) -> Path:
+        """Name results by their own UID, which we made: the same result always lands on the same file."""
+        return files.derived_path(str(derived.SOPInstanceUID))
+
+    try:
+        denoise_series(task, models.get(task.model), report, name_file=name_file)
+    except DaePacsError as error:
+        report(Failed(str(error)))
+    except OSError as error:
+        report(Failed(f"a result could not be written: {error.strerror or type(error).__name__}"))
+    except MemoryError:
+        report(Failed("out of memory; give the node more, or send smaller objects"))
+    except Exception as error:
+        logger.exception("job failed unexpectedly", extra={"job": task.job_id})
+        report(Failed(f"unexpected {type(error).__name__}; the node's log has the details"))
+
+
+class Models:
+    """The denoisers that this process holds, by bundle name; each is loaded once and kept."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+        self._held: dict[str, Denoiser] = {}
+
+    def get(self, name: str) -> Denoiser:
+        """Give the denoiser of a bundle.
+
+        Raises:
+            BundleError: there is no such bundle, or it is not what its manifest says.
+        """
+        if name not in self._held:
+            from dae_pacs.denoise.engine import open_denoiser  # noqa: PLC0415  torch, in the worker alone
+
+            folder = find_bundle(name, self._settings.models_folder)
+            self._held[name] = open_denoiser(folder, device=self._settings.device)
+            logger.info("model loaded", extra={"model": name, "device": self._settings.device})
+        return self._held[name]
+
+
+def _die_with_the_node() -> None:
+    """End this process when the node's ends, however it ends: nobody would read the results."""
+    node = parent_process()
+    if node is None:
+        return
+
+    def watch() -> None:
+        connection.wait([node.sentinel])
+        os._exit(0)
+
+    threading.Thread(target=watch, name="watch-node", daemon=True).start()

@@ -1,0 +1,106 @@
+"""Small squares of an acquisition group: where its noise is looked for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dae_pacs.noise.spectrum import SIDE_PX
+
+MOST_PATCHES = 16384
+"""Enough for a variance to 0.5 %, few enough for a tenth of a second."""
+CLIPPED_SHARE = 0.02
+"""Of a patch's pixels at the lowest or highest value of its frame: more, and the noise is cut off there."""
+SEED = 20170
+MOST_PIXELS = 1 << 24
+"""Of a group that are looked at: from larger ones, frames are taken at even distances."""
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Patches of a group, every one usable."""
+
+    values: NDArray[np.float32]
+    """(patches, SIDE_PX, SIDE_PX)."""
+    levels: NDArray[np.float64]
+    """(patches,) their means."""
+    candidates: int
+    """How many squares were looked at, usable or not."""
+    step: float
+    """Grey step of the values: the smallest distance between two different ones."""
+
+
+def collect(frames: Sequence[NDArray[np.float32]], keep: Sequence[NDArray[np.bool_]] | None) -> Patches:
+    """Cut a group's frames into squares, leave out what is marked, clipped or not finite, and draw a sample.
+
+    The sample is the same for the same frames: results must not depend on when they are made.
+
+    Args:
+        frames: each (rows, columns) float32.
+        keep: for each frame, True where a pixel does not count; None if all count.
+    """
+    found: list[NDArray[np.float32]] = []
+    candidates = 0
+    shift = SIDE_PX // 2
+    stride = max(sum(frame.size for frame in frames) // MOST_PIXELS, 1)
+    for number, frame in list(enumerate(frames))[::stride]:
+        left_out = ~np.isfinite(frame) if keep is None else keep[number] | ~np.isfinite(frame)
+        if left_out.all():
+            continue
+        counted = frame[~left_out] if left_out.any() else frame
+        ends = (frame == counted.min()) | (frame == counted.max())
+        grids = (0, shift) if frame.size * len(frames) <= MOST_PATCHES * SIDE_PX**2 else (0,)
+        for start in grids:
+            squares = _squares(frame[start:, start:])
+            candidates += len(squares)
+            usable = ~_squares(left_out[start:, start:]).any(axis=(1, 2))
+            usable &= _squares(ends[start:, start:]).mean(axis=(1, 2)) <= CLIPPED_SHARE
+            found.append(squares[usable])
+    values = np.concatenate(found) if found else np.empty((0, SIDE_PX, SIDE_PX), dtype=np.float32)
+    if len(values) > MOST_PATCHES:
+        values = values[np.random.default_rng(SEED).choice(len(values), MOST_PATCHES, replace=False)]
+    return Patches(
+        values=values,
+        levels=values.mean(axis=(1, 2), dtype=np.float64),
+        candidates=candidates,
+        step=grey_step(values),
+    )
+
+
+def grey_step(values: NDArray[np.float32]) -> float:
+    """Give the smallest distance between two different values of a sample; 0 if there are no two."""
+    distinct = np.unique(values.reshape(-1)[:: max(values.size // 65536, 1)])
+    return float(np.diff(distinct).min()) if len(distinct) > 1 else 0.0
+
+
+def block_edge_ratio(frames: Sequence[NDArray[np.float32]]) -> float:
+    """Compare the steps across every eighth line with those between: about 1, more where JPEG blocks show.
+
+    Args:
+        frames: each (rows, columns) float32; a few are enough.
+    """
+    return float(np.median([min(_edge_ratio(frame), _edge_ratio(frame.T)) for frame in frames]))
+
+
+def _edge_ratio(frame: NDArray[np.float32]) -> float:
+    """Steps along rows: the phase of eight with the largest, over the median of the other seven."""
+    lines = frame[:: max(frame.shape[0] // 256, 1)]
+    width = (lines.shape[1] - 1) // 8 * 8
+    if width < 64:
+        return 1.0
+    steps = np.abs(np.diff(lines, axis=1))[:, :width]
+    steps = steps.reshape(len(lines), -1, 8)
+    typical = np.nanmedian(steps, axis=2, keepdims=True)
+    flat = steps[(typical > 0)[..., 0] & np.isfinite(steps).all(axis=2)]
+    if len(flat) < 64:
+        return 1.0
+    by_phase = np.minimum(flat / np.median(flat, axis=1, keepdims=True).clip(min=1e-30), 4).mean(axis=0)
+    return float(by_phase.max() / np.median(by_phase))
+
+
+def _squares(plane: NDArray) -> NDArray:  # type: ignore[type-arg]
+    """Cut (rows, columns) into (squares, SIDE_PX, SIDE_PX); what does not fill a square is left out."""
+    rows, columns = plane.shape[0] // SIDE_PX, plane.shape[1] // SIDE_PX
+    cut = plane[: rows * SIDE_PX, : columns * SIDE_PX].reshape(rows, SIDE_PX, columns, SIDE_PX)
+    return cut.swapaxes(1, 2).reshape(-1, SIDE_PX, SIDE_PX)

@@ -1,0 +1,72 @@
+"""Find the data that ships with dae-pacs: model bundles and training recipes."""
+
+import re
+from pathlib import Path
+
+from dae_pacs.errors import BundleError
+
+_PACKAGE = Path(__file__).resolve().parent
+_NAME = re.compile(r"[a-z0-9_]+")
+_MARK = Path("configs") / "metadata.json"
+"""The file that makes a folder a MONAI bundle (MONAI bundle specification)."""
+
+
+def models_folder() -> Path:
+    """Give the folder of the shipped bundles: inside an installed package, beside it in a checkout."""
+    return _data_folder("models")
+
+
+def recipes_folder() -> Path:
+    """Give the folder of the shipped recipes: inside an installed package, beside it in a checkout."""
+    return _data_folder("training")
+
+
+def find_bundle(name: str, folder: Path | None = None) -> Path:
+    """Find the folder of a bundle.
+
+    Args:
+        name: a bundle's name, or the path of its folder, with a slash in it.
+        folder: the site's own bundles, searched before the shipped ones.
+
+    Raises:
+        BundleError: there is no such bundle; the message names those that exist.
+    """
+    if "/" in name:
+        return _given(Path(name).expanduser())
+    folders = [folder] if folder else []
+    folders.append(models_folder())
+    if not _NAME.fullmatch(name):
+        raise BundleError(
+            f"Model {name!r}: is no name of a bundle, which has lower-case letters, digits and underscores. "
+            f"{_offer(folders)}"
+        )
+    for place in folders:
+        if (place / name / _MARK).is_file():
+            return place / name
+    raise BundleError(f"Model {name!r}: there is no such bundle. {_offer(folders)}")
+
+
+def _given(path: Path) -> Path:
+    if not path.is_dir():
+        raise BundleError(
+            f"Model {path}: there is no such folder. Give the folder of a bundle, or a bundle's name."
+        )
+    if not (path / _MARK).is_file():
+        raise BundleError(
+            f"Model {path}: the folder is no bundle, it has no {_MARK}. "
+            "Give the folder that holds configs/ and models/."
+        )
+    return path
+
+
+def _offer(folders: list[Path]) -> str:
+    lines = []
+    for folder in folders:
+        names = sorted(path.parent.parent.name for path in folder.glob(f"*/{_MARK}"))
+        lines.append(f"{', '.join(names) or 'nothing'} in {folder}")
+    return f"There is: {'; '.join(lines)}."
+
+
+def _data_folder(name: str) -> Path:
+    inside = _PACKAGE / name
+    return inside if inside.is_dir() else _PACKAGE.parent / name

@@ -1,0 +1,131 @@
+"""Deliveries: one instance on its way to one destination, queued once, with a memory of failures."""
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+from dae_pacs.errors import SpoolError
+from dae_pacs.spool.backoff import backoff_s
+from dae_pacs.spool.records import Delivery
+from dae_pacs.spool.rows import DELIVERY_COLUMNS, delivery_of
+from dae_pacs.spool.states import DeliveryStatus, check_transition
+
+
+def add(connection: sqlite3.Connection, instance_id: int, destinations: Sequence[str], *, now: float) -> None:
+    """Owe an instance to destinations; one that is owed or delivered already is not owed twice."""
+    connection.executemany(
+        "INSERT OR IGNORE INTO deliveries (instance_id, destination, status, next_try_at, created_at)"
+        " VALUES (?, ?, 'waiting', ?, ?)",
+        [(instance_id, destination, now, now) for destination in destinations],
+    )
+
+
+def revive(connection: sqlite3.Connection, instance_id: int, *, now: float) -> int:
+    """Put the dead deliveries of an instance back into the queue."""
+    return connection.execute(
+        "UPDATE deliveries SET status = 'waiting', attempts = 0, next_try_at = ?, error = NULL"
+        " WHERE instance_id = ? AND status = 'dead'",
+        (now, instance_id),
+    ).rowcount
+
+
+def due(
+    connection: sqlite3.Connection, destination: str, *, now: float, limit: int, root: Path
+) -> list[Delivery]:
+    """List what may be sent to a destination now, longest due first; nothing while its breaker is open."""
+    if now < _closed_until(connection, destination):
+        return []
+    rows = connection.execute(
+        f"SELECT {DELIVERY_COLUMNS} FROM deliveries AS d JOIN instances AS i ON i.id = d.instance_id"  # noqa: S608
+        " JOIN series AS s ON s.id = i.series_id"
+        " WHERE d.destination = ? AND d.status = 'waiting' AND d.next_try_at <= ?"
+        " AND i.status IN ('kept', 'passed_over') ORDER BY d.next_try_at, d.id LIMIT ?",
+        (destination, now, limit),
+    )
+    return [delivery_of(row, root) for row in rows.fetchall()]
+
+
+def next_due(connection: sqlite3.Connection, destination: str) -> float | None:
+    """Say when the next delivery to a destination falls due; None when none waits."""
+    (soonest,) = connection.execute(
+        "SELECT min(next_try_at) FROM deliveries WHERE destination = ? AND status = 'waiting'", (destination,)
+    ).fetchone()
+    return None if soonest is None else max(float(soonest), _closed_until(connection, destination))
+
+
+def is_failing(connection: sqlite3.Connection, destination: str) -> bool:
+    """Tell whether the last try of a destination failed."""
+    return _closed_until(connection, destination) > 0
+
+
+def _closed_until(connection: sqlite3.Connection, destination: str) -> float:
+    row = connection.execute("SELECT next_try_at FROM destinations WHERE name = ?", (destination,)).fetchone()
+    return 0.0 if row is None else float(row["next_try_at"])
+
+
+def start(connection: sqlite3.Connection, ids: Sequence[int]) -> list[int]:
+    """Take waiting deliveries for sending; those that another sender took are left out of the answer."""
+    taken = []
+    for delivery_id in ids:
+        changed = connection.execute(
+            "UPDATE deliveries SET status = 'sending', attempts = attempts + 1"
+            " WHERE id = ? AND status = 'waiting'",
+            (delivery_id,),
+        ).rowcount
+        if changed:
+            taken.append(delivery_id)
+    return taken
+
+
+def settle(connection: sqlite3.Connection, delivery_id: int, *, warning: str | None, now: float) -> None:
+    """Record that a destination has the instance; a warning status of its answer is kept."""
+    if _move(connection, delivery_id, DeliveryStatus.DELIVERED):
+        connection.execute(
+            "UPDATE deliveries SET warning = ?, error = NULL, delivered_at = ? WHERE id = ?",
+            (warning, now, delivery_id),
+        )
+
+
+def postpone(connection: sqlite3.Connection, delivery_id: int, *, error: str, next_try_at: float) -> None:
+    """Put a delivery back into the queue for later."""
+    _move(connection, delivery_id, DeliveryStatus.WAITING)
+    connection.execute(
+        "UPDATE deliveries SET error = ?, next_try_at = ? WHERE id = ?", (error, next_try_at, delivery_id)
+    )
+
+
+def bury(connection: sqlite3.Connection, delivery_id: int, *, error: str) -> None:
+    """Give a delivery up until a person retries it; what it carries stays owed."""
+    _move(connection, delivery_id, DeliveryStatus.DEAD)
+    connection.execute("UPDATE deliveries SET error = ? WHERE id = ?", (error, delivery_id))
+
+
+def _move(connection: sqlite3.Connection, delivery_id: int, target: DeliveryStatus) -> bool:
+    """Change a delivery's status; False when it is already so."""
+    row = connection.execute("SELECT status FROM deliveries WHERE id = ?", (delivery_id,)).fetchone()
+    if row is None:
+        raise SpoolError(f"The ledger has no delivery {delivery_id}; see `dae-pacs status` for those it has.")
+    check_transition("delivery", delivery_id, current=row["status"], target=target)
+    connection.execute("UPDATE deliveries SET status = ? WHERE id = ?", (target, delivery_id))
+    return bool(row["status"] != target)
+
+
+def destination_failed(connection: sqlite3.Connection, destination: str, *, now: float) -> float:
+    """Open a destination's breaker for longer with every failure in a row; it survives restarts.
+
+    Returns:
+        When to try the destination again.
+    """
+    (failures,) = connection.execute(
+        "INSERT INTO destinations (name, failures, next_try_at) VALUES (?, 1, 0)"
+        " ON CONFLICT (name) DO UPDATE SET failures = failures + 1 RETURNING failures",
+        (destination,),
+    ).fetchone()
+    next_try_at = now + backoff_s(failures)
+    connection.execute("UPDATE destinations SET next_try_at = ? WHERE name = ?", (next_try_at, destination))
+    return next_try_at
+
+
+def destination_ok(connection: sqlite3.Connection, destination: str) -> None:
+    """Close a destination's breaker."""
+    connection.execute("DELETE FROM destinations WHERE name = ?", (destination,))

@@ -1,0 +1,234 @@
+"""The spool's folders: what arrives, what is kept, what we made, and what is set apart.
+
+incoming/     being received; worth nothing until settled; swept at start-up
+objects/ab/   kept objects, named by a digest of ours, never by a value off the wire
+derived/ab/   objects that we made; they can be made again
+quarantine/   objects that contradict what is kept, for a person to look at
+"""
+
+import errno
+import fcntl
+import hashlib
+import logging
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from dae_pacs.durable import flush_file, flush_folder, move_into_place
+from dae_pacs.errors import SpoolError, SpoolFullError
+
+_log = logging.getLogger(__name__)
+
+LEDGER_NAME: Final = "ledger.sqlite"
+_FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_META_LENGTH_END: Final = 144
+"""PS3.10 7.1: 128 bytes preamble, "DICM", then (0002,0000) UL 4: the length of the rest of the file meta."""
+_META_START: Final = b"DICM\x02\x00\x00\x00UL\x04\x00"
+_LARGEST_META_BYTES: Final = 65536
+"""A file meta group beyond this is none; ours are a few hundred bytes."""
+
+
+def spool_error(error: OSError, doing: str) -> SpoolError:
+    """Put a disk's refusal into words."""
+    if error.errno in _FULL:
+        return SpoolFullError(
+            f"The disk under the spool is full: {doing} failed ({error.strerror}). "
+            "Make room, or set node.spool to a larger disk; nothing that was acknowledged is lost."
+        )
+    return SpoolError(
+        f"The spool can't be used: {doing} failed ({error.strerror}). "
+        "Check that the folder of node.spool exists, is writable for this user and that its disk is healthy."
+    )
+
+
+class IncomingFile:
+    """One object while it arrives; it is nothing until the spool has settled it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size = 0
+        """Bytes written so far."""
+        self._hash = hashlib.sha256()
+        self._head: bytearray | None = bytearray()
+        self._meta_bytes_left = 0
+        try:
+            self._file: BinaryIO = path.open("xb")
+        except OSError as error:
+            raise spool_error(error, "opening a file for an incoming object") from error
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append bytes as they came.
+
+        Raises:
+            SpoolFullError: no room; discard the file and answer A700.
+            SpoolError: the disk refuses.
+        """
+        try:
+            self._file.write(data)
+        except OSError as error:
+            raise spool_error(error, "writing an incoming object") from error
+        self.size += len(data)
+        if self._head is None and self._meta_bytes_left == 0:
+            self._hash.update(data)
+        else:
+            self._digest_head(bytes(data))
+
+    def _digest_head(self, data: bytes) -> None:
+        """Leave the preamble and the file meta group out of the digest."""
+        if self._head is not None:
+            self._head += data
+            if len(self._head) < _META_LENGTH_END:
+                return
+            data, self._head = bytes(self._head), None
+            length = int.from_bytes(data[140:144], "little")
+            if data[128:140] == _META_START and length <= _LARGEST_META_BYTES:
+                self._meta_bytes_left = length
+                data = data[_META_LENGTH_END:]
+        skipped = min(self._meta_bytes_left, len(data))
+        self._meta_bytes_left -= skipped
+        self._hash.update(memoryview(data)[skipped:])
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, in hexadecimal, of what was written after the file meta group (of all, without one)."""
+        digest = self._hash.copy()
+        if self._head:
+            digest.update(self._head)
+        return digest.hexdigest()
+
+    @contextmanager
+    def reading(self) -> Iterator[BinaryIO]:
+        """Open what was written so far for reading."""
+        try:
+            self._file.flush()
+            file = self.path.open("rb")
+        except OSError as error:
+            raise spool_error(error, "reading back an incoming object") from error
+        with file:
+            yield file
+
+    def flush(self) -> None:
+        """Put everything written on stable storage, and close."""
+        try:
+            flush_file(self._file)
+            self._file.close()
+        except OSError as error:
+            raise spool_error(error, "flushing an incoming object to the disk") from error
+
+    def discard(self) -> None:
+        """Delete the file; safe to repeat, and harmless once it is settled."""
+        try:
+            self._file.close()
+        except OSError:
+            # The last buffer found no room; the file goes anyway.
+            _log.debug("an incoming file could not be flushed before it was discarded")
+        self.path.unlink(missing_ok=True)
+
+
+class SpoolFiles:
+    """The spool's folders, made and checked."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self.incoming = self.root / "incoming"
+        self.objects = self.root / "objects"
+        self.derived = self.root / "derived"
+        self.quarantine = self.root / "quarantine"
+        self.ledger_path = self.root / LEDGER_NAME
+        try:
+            self._make_folders()
+        except OSError as error:
+            raise spool_error(error, f"making the spool's folders in {self.root}") from error
+
+    def _make_folders(self) -> None:
+        for folder in (self.incoming, self.objects, self.derived, self.quarantine):
+            folder.mkdir(parents=True, exist_ok=True)
+            probe = folder / f".probe.{secrets.token_hex(8)}"
+            probe.touch()
+            probe.unlink()
+        for folder in (self.objects, self.derived):
+            # All shards now: settling an object then has one folder to flush, not two.
+            present = {entry.name for entry in os.scandir(folder)}
+            missing = {f"{shard:02x}" for shard in range(256)} - present
+            for name in missing:
+                (folder / name).mkdir(exist_ok=True)
+            if missing:
+                flush_folder(folder)
+        flush_folder(self.root)
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Hold the spool for one node: start-up sweeps and reconciles, which a second node must not.
+
+        Raises:
+            SpoolError: another node holds it.
+        """
+        with (self.root / "node.lock").open("wb") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise SpoolError(
+                    f"The spool {self.root} is in use by another node. Stop that one, or give this one "
+                    "a spool of its own (node.spool)."
+                ) from error
+            yield
+
+    def open_incoming(self) -> IncomingFile:
+        """Open a file for an object that is about to arrive."""
+        return IncomingFile(self.incoming / f"{secrets.token_hex(16)}.dcm")
+
+    def settle(self, incoming: IncomingFile, *, SOPInstanceUID: str, transfer_syntax_uid: str) -> Path:  # noqa: N803
+        """Move an incoming object into its durable place; afterwards it survives a power cut.
+
+        The name is a digest over UID, transfer syntax and content, so no two instances ever share a file,
+        and the same object sent again lands on the same name.
+
+        Raises:
+            SpoolFullError: no room.
+            SpoolError: the disk refuses.
+        """
+        key = f"{SOPInstanceUID}\n{transfer_syntax_uid}\n{incoming.digest}"
+        target = self._sharded(self.objects, key)
+        incoming.flush()
+        try:
+            move_into_place(incoming.path, target)
+        except OSError as error:
+            raise spool_error(error, "moving a received object into the spool") from error
+        return target
+
+    def derived_path(self, name: str) -> Path:
+        """Say where the derived object of that name belongs; the same name has the same place for ever."""
+        return self._sharded(self.derived, name)
+
+    @staticmethod
+    def _sharded(folder: Path, key: str) -> Path:
+        digest = hashlib.sha256(key.encode()).hexdigest()
+        return folder / digest[:2] / f"{digest}.dcm"
+
+    def free_mb(self) -> float:
+        """Tell the room left on the spool's disk, in units of 10^6 bytes."""
+        try:
+            disk = os.statvfs(self.root)
+        except OSError as error:
+            raise spool_error(error, "asking the disk for its free space") from error
+        return disk.f_bavail * disk.f_frsize / 1e6
+
+    def sweep_incoming(self) -> int:
+        """Delete what was still arriving when the last node ended: none of it was acknowledged.
+
+        Call it only while holding the spool.
+
+        Returns:
+            How many files were deleted.
+        """
+        swept = 0
+        try:
+            for leftover in self.incoming.iterdir():
+                leftover.unlink(missing_ok=True)
+                swept += 1
+        except OSError as error:
+            raise spool_error(error, "sweeping unfinished incoming objects") from error
+        return swept

@@ -1,0 +1,282 @@
+"""The ledger: the only state of the node. One method for each thing that happens, one transaction for each.
+
+What stands behind the methods lies beside this file, by concept: `instances`, `jobs`, `derived`,
+`deliveries`, `retention`, `reconcile`, `report`. Times come from the caller, in seconds since 1970.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from dae_pacs.spool import deliveries, derived, instances, jobs, reconcile, report, retention
+from dae_pacs.spool.backoff import LONGEST_BACKOFF_S
+from dae_pacs.spool.database import Database
+from dae_pacs.spool.files import SpoolFiles
+from dae_pacs.spool.records import (
+    Delivery,
+    Instance,
+    Job,
+    KeepOutcome,
+    NewDerived,
+    NewInstance,
+    Plan,
+    Recovery,
+    Retried,
+)
+from dae_pacs.spool.states import JobStatus
+
+
+class Ledger:
+    """A SQLite file at the root of the spool, shared by threads and processes.
+
+    Opening refuses a damaged, foreign or lost ledger in words (`verify` reads it whole: the node does, a
+    short command need not), and changes nothing that another process is at work on: a node that starts
+    calls `recover` and `reconcile`.
+    """
+
+    def __init__(self, path: Path, *, verify: bool = True) -> None:
+        self._database = Database(path, verify=verify)
+        self._root = self._database.root
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; every committed change is in it."""
+        self._database.close()
+
+    def recover(self, now: float) -> Recovery:
+        """Take back what the node before this one had in hand. Call it once, when a node starts.
+
+        Running jobs become ready, deliveries under way wait again, associations are over. The repeat that
+        this may cause is harmless: the same UIDs, made and sent again.
+        """
+        with self._database.writing() as connection:
+            connection.execute(
+                "UPDATE deliveries SET next_try_at = ? WHERE status = 'waiting' AND next_try_at > ?",
+                (now, now + 2 * LONGEST_BACKOFF_S),  # the clock was set back meanwhile
+            )
+            connection.execute(
+                "UPDATE destinations SET next_try_at = ? WHERE next_try_at > ?",
+                (now, now + 2 * LONGEST_BACKOFF_S),
+            )
+            return Recovery(
+                jobs=connection.execute(
+                    "UPDATE jobs SET status = 'ready', owner = NULL WHERE status = 'running'"
+                ).rowcount,
+                deliveries=connection.execute(
+                    "UPDATE deliveries SET status = 'waiting', next_try_at = ? WHERE status = 'sending'",
+                    (now,),
+                ).rowcount,
+                associations=connection.execute("UPDATE associations SET is_open = 0 WHERE is_open").rowcount,
+            )
+
+    def reconcile(self, files: SpoolFiles) -> reconcile.Reconciliation:
+        """Compare with the disk, put right what can be, report the rest. Call it once, when a node starts."""
+        return reconcile.reconcile(self._database, files)
+
+    def keep(self, new: NewInstance, plan: Plan) -> KeepOutcome:
+        """Record a received object whose file is settled, and all that follows from it.
+
+        Raises:
+            SpoolError: it is not kept and must not be acknowledged.
+        """
+        return self.keep_all([(new, plan)])[0]
+
+    def keep_all(self, objects: Sequence[tuple[NewInstance, Plan]]) -> list[KeepOutcome]:
+        """Record several received objects in one transaction, all or none, for one flush of the disk."""
+        with self._database.writing() as connection:
+            return [instances.keep(connection, new, plan, root=self._root) for new, plan in objects]
+
+    def association_ended(self, association: str) -> None:
+        """Note that no more images come on an association."""
+        query = "SELECT 1 FROM associations WHERE name = ? AND is_open"
+        with self._database.reading() as connection:
+            if connection.execute(query, (association,)).fetchone() is None:
+                return
+        with self._database.writing() as connection:
+            jobs.association_ended(connection, association)
+
+    def is_ours(self, SOPInstanceUID: str) -> bool:  # noqa: N803
+        """Tell whether we made the object of that UID."""
+        with self._database.reading() as connection:
+            return instances.is_ours(connection, SOPInstanceUID)
+
+    def promote_ready(self, now: float, *, quiet_s: float, idle_s: float) -> int:
+        """Make complete series ready for a worker, and say how many became so."""
+        with self._database.reading() as connection:
+            if not jobs.any_in(connection, JobStatus.COLLECTING):
+                return 0
+        with self._database.writing() as connection:
+            return jobs.promote_ready(connection, now, quiet_s=quiet_s, idle_s=idle_s)
+
+    def claim_job(self, owner: str, *, lease_s: float, now: float) -> Job | None:
+        """Take the most urgent ready job (STAT first, then the oldest) under a lease; None without one."""
+        with self._database.reading() as connection:
+            if not jobs.any_in(connection, JobStatus.READY):
+                return None
+        with self._database.writing() as connection:
+            return jobs.claim(connection, owner, lease_s=lease_s, now=now)
+
+    def heartbeat(self, job_id: int, owner: str, *, lease_s: float, now: float) -> bool:
+        """Renew a lease; False: the job is another's by now, drop it."""
+        with self._database.writing() as connection:
+            return jobs.heartbeat(connection, job_id, owner, lease_s=lease_s, now=now)
+
+    def release_expired(self, now: float, *, max_attempts: int = 3) -> list[int]:
+        """Take jobs back from silent workers, by their ids; one that silenced `max_attempts` fails."""
+        with self._database.reading() as connection:
+            if not jobs.any_in(connection, JobStatus.RUNNING):
+                return []
+        with self._database.writing() as connection:
+            return jobs.release_expired(connection, now, max_attempts=max_attempts)
+
+    def release_job(self, job_id: int, owner: str) -> bool:
+        """Give an unfinished job back without counting the attempt, as a worker told to stop does."""
+        with self._database.writing() as connection:
+            return jobs.release(connection, job_id, owner)
+
+    def job(self, job_id: int) -> Job:
+        """Read one job."""
+        with self._database.reading() as connection:
+            return jobs.get(connection, job_id)
+
+    def pending_instances(self, job_id: int) -> list[Instance]:
+        """List the images of a job that are neither derived nor rejected, in the order of their arrival."""
+        with self._database.reading() as connection:
+            return jobs.pending_instances(connection, job_id, root=self._root)
+
+    def set_noise(self, job_id: int, noise: str) -> str:
+        """Keep the group's noise model (JSON) with its job; the first stays, and is given back."""
+        with self._database.writing() as connection:
+            return jobs.set_noise(connection, job_id, noise)
+
+    def set_series_number(self, job_id: int, number: int) -> int:
+        """Keep the derived series' number with its job; gives the one that holds: the first that was free."""
+        with self._database.writing() as connection:
+            return jobs.set_series_number(connection, job_id, number)
+
+    def taken_series_numbers(self, StudyInstanceUID: str) -> set[int]:  # noqa: N803
+        """List the series numbers that a study uses."""
+        with self._database.reading() as connection:
+            return jobs.taken_series_numbers(connection, StudyInstanceUID)
+
+    def record_derived(self, job_id: int, instance_id: int, *, new: NewDerived) -> int:
+        """Record a derived object whose file is durable, with its deliveries; gives its id."""
+        with self._database.writing() as connection:
+            return derived.record(connection, job_id, instance_id, new=new, root=self._root)
+
+    def reject_instance(self, job_id: int, instance_id: int, *, reason: str) -> None:
+        """Record that one image of a job can't be denoised; the others go on."""
+        with self._database.writing() as connection:
+            jobs.reject_image(connection, job_id, instance_id, reason=reason)
+
+    def finish_job(
+        self, job_id: int, owner: str, *, stages: dict[str, float], now: float
+    ) -> JobStatus | None:
+        """End a run: done, ready again if images joined meanwhile, failed if every image was rejected.
+
+        Returns:
+            The job's new status; None when it is another's by now, and nothing was changed.
+        """
+        with self._database.writing() as connection:
+            return jobs.finish(connection, job_id, owner, stages=stages, now=now)
+
+    def fail_job(
+        self, job_id: int, owner: str, *, reason: str, max_attempts: int, now: float
+    ) -> JobStatus | None:
+        """End a run that went wrong: ready again after a pause, or failed; None as in `finish_job`."""
+        with self._database.writing() as connection:
+            return jobs.fail(connection, job_id, owner, reason=reason, max_attempts=max_attempts, now=now)
+
+    def due(self, destination: str, *, now: float, limit: int) -> list[Delivery]:
+        """List what may go to a destination now; nothing while its breaker is open."""
+        with self._database.reading() as connection:
+            return deliveries.due(connection, destination, now=now, limit=limit, root=self._root)
+
+    def next_due(self, destination: str) -> float | None:
+        """Say when the next delivery to a destination falls due; None when none waits."""
+        with self._database.reading() as connection:
+            return deliveries.next_due(connection, destination)
+
+    def sending(self, ids: Sequence[int]) -> list[int]:
+        """Take waiting deliveries for sending; send only those given back, the others are another's."""
+        with self._database.writing() as connection:
+            return deliveries.start(connection, ids)
+
+    def delivered(self, delivery_id: int, *, warning: str | None = None, now: float) -> None:
+        """Record that a destination has the instance."""
+        with self._database.writing() as connection:
+            deliveries.settle(connection, delivery_id, warning=warning, now=now)
+
+    def postpone(self, delivery_id: int, *, error: str, next_try_at: float) -> None:
+        """Put a delivery back into the queue for later."""
+        with self._database.writing() as connection:
+            deliveries.postpone(connection, delivery_id, error=error, next_try_at=next_try_at)
+
+    def bury(self, delivery_id: int, *, error: str) -> None:
+        """Give a delivery up until a person retries it."""
+        with self._database.writing() as connection:
+            deliveries.bury(connection, delivery_id, error=error)
+
+    def destination_failed(self, destination: str, *, now: float) -> float:
+        """Open a destination's breaker, for longer with each failure in a row; gives when to try again."""
+        with self._database.writing() as connection:
+            return deliveries.destination_failed(connection, destination, now=now)
+
+    def destination_ok(self, destination: str) -> None:
+        """Close a destination's breaker; costs no flush when it is closed."""
+        with self._database.reading() as connection:
+            if not deliveries.is_failing(connection, destination):
+                return
+        with self._database.writing() as connection:
+            deliveries.destination_ok(connection, destination)
+
+    def removable(self, before: float, *, limit: int = 1000) -> list[Instance]:
+        """List what arrived before a time and is owed to nobody, oldest first."""
+        with self._database.reading() as connection:
+            return retention.removable(connection, before, limit=limit, root=self._root)
+
+    def remove(self, instance_id: int) -> bool:
+        """Delete an instance's file unless something is owed for it; says whether the file is gone."""
+        return retention.remove(self._database, instance_id)
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Count instances, jobs, images of jobs and deliveries by status."""
+        with self._database.reading() as connection:
+            return report.counts(connection)
+
+    def studies(self, *, limit: int = 100) -> list[report.Study]:
+        """List studies, the latest first."""
+        with self._database.reading() as connection:
+            return report.studies(connection, limit=limit)
+
+    def jobs(self, *, status: str | None = None, study: str | None = None, limit: int = 100) -> list[Job]:
+        """List jobs, the latest first."""
+        with self._database.reading() as connection:
+            return report.list_jobs(connection, status=status, study=study, limit=limit)
+
+    def deliveries(
+        self, *, status: str | None = None, study: str | None = None, limit: int = 100
+    ) -> list[Delivery]:
+        """List deliveries, the latest first."""
+        with self._database.reading() as connection:
+            return report.list_deliveries(
+                connection, status=status, study=study, limit=limit, root=self._root
+            )
+
+    def study_story(self, StudyInstanceUID: str) -> report.StudyStory:  # noqa: N803
+        """Tell everything about one study."""
+        with self._database.reading() as connection:
+            return report.study_story(connection, StudyInstanceUID, root=self._root)
+
+    def retry(self, *, study: str | None = None, now: float) -> Retried:
+        """Requeue failed jobs and dead deliveries, of one study or of all."""
+        with self._database.writing() as connection:
+            return report.retry(connection, study=study, now=now)

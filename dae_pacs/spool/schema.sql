@@ -1,0 +1,159 @@
+-- The ledger, version 1. Columns that hold DICOM elements carry their keywords. Times are seconds since 1970.
+-- Every index below serves a statement that runs once for each instance or each tick of the node, and costs
+-- the same at a thousand instances as at a million. Partial indexes hold only what is still to be done.
+
+CREATE TABLE IF NOT EXISTS transitions (
+    kind TEXT NOT NULL,
+    source TEXT NOT NULL,
+    target TEXT NOT NULL,
+    PRIMARY KEY (kind, source, target)
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS associations (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    calling_ae TEXT NOT NULL,
+    called_ae TEXT NOT NULL,
+    address TEXT NOT NULL,
+    is_open INTEGER NOT NULL DEFAULT 1
+);
+CREATE INDEX IF NOT EXISTS open_associations ON associations (id) WHERE is_open;
+
+CREATE TABLE IF NOT EXISTS series (
+    id INTEGER PRIMARY KEY,
+    StudyInstanceUID TEXT NOT NULL,
+    SeriesInstanceUID TEXT NOT NULL,
+    PatientID TEXT NOT NULL,
+    AccessionNumber TEXT NOT NULL,
+    StudyDate TEXT NOT NULL,
+    Modality TEXT NOT NULL,
+    SeriesDescription TEXT NOT NULL,
+    SeriesNumber INTEGER,
+    origin TEXT NOT NULL,
+    first_at REAL NOT NULL,
+    last_at REAL NOT NULL,
+    -- The patient is part of the key: a UID that two patients share must not give one the other's name.
+    UNIQUE (StudyInstanceUID, SeriesInstanceUID, PatientID, origin)
+);
+
+CREATE TABLE IF NOT EXISTS instances (
+    id INTEGER PRIMARY KEY,
+    series_id INTEGER NOT NULL REFERENCES series (id),
+    association_id INTEGER REFERENCES associations (id),
+    source_id INTEGER REFERENCES instances (id),
+    origin TEXT NOT NULL,
+    status TEXT NOT NULL,
+    action TEXT NOT NULL,
+    rule TEXT,
+    reason TEXT,
+    SOPClassUID TEXT NOT NULL,
+    SOPInstanceUID TEXT NOT NULL,
+    transfer_syntax_uid TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    path TEXT NOT NULL, -- below the folder that holds the ledger
+    size_bytes INTEGER NOT NULL,
+    received_at REAL NOT NULL
+);
+CREATE UNIQUE INDEX IF NOT EXISTS one_instance_of_a_uid
+    ON instances (SOPInstanceUID, origin) WHERE status <> 'quarantined';
+CREATE INDEX IF NOT EXISTS quarantined_instances ON instances (SOPInstanceUID) WHERE status = 'quarantined';
+CREATE INDEX IF NOT EXISTS instances_of_series ON instances (series_id);
+CREATE INDEX IF NOT EXISTS derived_of_source ON instances (source_id) WHERE source_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS instances_on_disk
+    ON instances (received_at) WHERE status IN ('kept', 'passed_over');
+
+CREATE TABLE IF NOT EXISTS jobs (
+    id INTEGER PRIMARY KEY,
+    StudyInstanceUID TEXT NOT NULL,
+    SeriesInstanceUID TEXT NOT NULL,
+    rule TEXT NOT NULL, -- '' where the plan named none
+    model TEXT NOT NULL,
+    strength REAL,
+    destinations TEXT NOT NULL, -- JSON list of names
+    description TEXT NOT NULL,
+    priority TEXT NOT NULL,
+    priority_rank INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    image_count INTEGER NOT NULL DEFAULT 0,
+    expected_count INTEGER,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    round INTEGER NOT NULL DEFAULT 0, -- counts claims: tells images of this run from those that joined in it
+    owner TEXT,
+    lease_s REAL,
+    beat_at REAL,
+    not_before REAL NOT NULL DEFAULT 0,
+    created_at REAL NOT NULL,
+    last_image_at REAL NOT NULL,
+    claimed_at REAL,
+    finished_at REAL,
+    noise TEXT,
+    series_number INTEGER,
+    reason TEXT,
+    stages TEXT NOT NULL DEFAULT '{}',
+    UNIQUE (StudyInstanceUID, SeriesInstanceUID, rule)
+);
+CREATE INDEX IF NOT EXISTS collecting_jobs ON jobs (last_image_at) WHERE status = 'collecting';
+CREATE INDEX IF NOT EXISTS ready_jobs ON jobs (priority_rank, created_at) WHERE status = 'ready';
+CREATE INDEX IF NOT EXISTS running_jobs ON jobs (beat_at) WHERE status = 'running';
+CREATE INDEX IF NOT EXISTS failed_jobs ON jobs (StudyInstanceUID) WHERE status = 'failed';
+
+CREATE TABLE IF NOT EXISTS job_images (
+    job_id INTEGER NOT NULL REFERENCES jobs (id),
+    instance_id INTEGER NOT NULL REFERENCES instances (id),
+    status TEXT NOT NULL,
+    joined_round INTEGER NOT NULL,
+    derived_id INTEGER REFERENCES instances (id),
+    reason TEXT,
+    PRIMARY KEY (job_id, instance_id)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS jobs_of_image ON job_images (instance_id);
+
+CREATE TABLE IF NOT EXISTS job_associations (
+    job_id INTEGER NOT NULL REFERENCES jobs (id),
+    association_id INTEGER NOT NULL REFERENCES associations (id),
+    PRIMARY KEY (job_id, association_id)
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS deliveries (
+    id INTEGER PRIMARY KEY,
+    instance_id INTEGER NOT NULL REFERENCES instances (id),
+    destination TEXT NOT NULL,
+    status TEXT NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    next_try_at REAL NOT NULL,
+    error TEXT,
+    warning TEXT,
+    created_at REAL NOT NULL,
+    delivered_at REAL,
+    UNIQUE (instance_id, destination)
+);
+CREATE INDEX IF NOT EXISTS waiting_deliveries
+    ON deliveries (destination, next_try_at) WHERE status = 'waiting';
+CREATE INDEX IF NOT EXISTS sending_deliveries ON deliveries (id) WHERE status = 'sending';
+CREATE INDEX IF NOT EXISTS dead_deliveries ON deliveries (id) WHERE status = 'dead';
+
+CREATE TABLE IF NOT EXISTS destinations (
+    name TEXT PRIMARY KEY,
+    failures INTEGER NOT NULL,
+    next_try_at REAL NOT NULL
+) WITHOUT ROWID;
+
+CREATE TRIGGER IF NOT EXISTS instance_transition BEFORE UPDATE OF status ON instances
+WHEN OLD.status <> NEW.status AND NOT EXISTS (
+    SELECT 1 FROM transitions WHERE kind = 'instance' AND source = OLD.status AND target = NEW.status)
+BEGIN SELECT RAISE(ABORT, 'illegal transition of an instance'); END;
+
+CREATE TRIGGER IF NOT EXISTS image_transition BEFORE UPDATE OF status ON job_images
+WHEN OLD.status <> NEW.status AND NOT EXISTS (
+    SELECT 1 FROM transitions WHERE kind = 'image' AND source = OLD.status AND target = NEW.status)
+BEGIN SELECT RAISE(ABORT, 'illegal transition of an image of a job'); END;
+
+CREATE TRIGGER IF NOT EXISTS job_transition BEFORE UPDATE OF status ON jobs
+WHEN OLD.status <> NEW.status AND NOT EXISTS (
+    SELECT 1 FROM transitions WHERE kind = 'job' AND source = OLD.status AND target = NEW.status)
+BEGIN SELECT RAISE(ABORT, 'illegal transition of a job'); END;
+
+CREATE TRIGGER IF NOT EXISTS delivery_transition BEFORE UPDATE OF status ON deliveries
+WHEN OLD.status <> NEW.status AND NOT EXISTS (
+    SELECT 1 FROM transitions WHERE kind = 'delivery' AND source = OLD.status AND target = NEW.status)
+BEGIN SELECT RAISE(ABORT, 'illegal transition of a delivery'); END;

@@ -1,0 +1,46 @@
+"""Fixtures that more than one folder of tests uses: real parts, started on loopback, ended with the test."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from dae_pacs.demo.orthanc import NodeAddress, Orthanc, Routing, find_orthanc
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+StartOrthanc = Callable[..., Orthanc]
+
+
+@pytest.fixture
+def start_orthanc(tmp_path: Path) -> Iterator[StartOrthanc]:
+    """Start real Orthancs: `start_orthanc(node=NodeAddress("DAE_PACS", port), routing=Routing.ORIGINALS)`."""
+    if find_orthanc() is None:
+        pytest.skip("Debian's orthanc is not installed")
+    with ExitStack() as running:
+        count = 0
+
+        def start(
+            *, node: NodeAddress | None = None, routing: Routing = Routing.NONE, **options: object
+        ) -> Orthanc:
+            nonlocal count
+            count += 1
+            orthanc = Orthanc(tmp_path / f"orthanc-{count}", node=node, routing=routing, options=options)
+            return running.enter_context(orthanc)
+
+        yield start
+
+
+@pytest.fixture
+def orthanc(start_orthanc: StartOrthanc) -> Orthanc:
+    """One Orthanc that routes nothing."""
+    return start_orthanc()
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Return the folder ../shared/data, or skip where it is not."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("../shared/data is not here")
+    return SHARED_DATA

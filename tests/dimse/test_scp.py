@@ -1,0 +1,422 @@
+import io
+import logging
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+from pynetdicom import AE
+from pynetdicom.association import Association
+from pynetdicom.dimse_primitives import C_STORE
+
+from dae_pacs.dimse import part10, scp, scu
+from dae_pacs.dimse.statuses import Outcome
+from dae_pacs.errors import (
+    NotDicomError,
+    PeerError,
+    PixelError,
+    ServiceError,
+    SpoolError,
+    SpoolFullError,
+)
+
+CT = "1.2.840.10008.5.1.4.1.1.2"
+EXPLICIT = "1.2.840.10008.1.2.1"
+IMPLICIT = "1.2.840.10008.1.2"
+
+Sample = Callable[[str], Path]
+DataSet = Callable[[Path], bytes]
+
+
+def run(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    path = shutil.which(program)
+    if path is None:
+        pytest.skip("Debian's dcmtk is not installed")
+    return subprocess.run(
+        [path, *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def send_all(peer: scu.PeerAddress, *paths: Path) -> list[scu.SendResult]:
+    results: list[scu.SendResult] = []
+    scu.send(peer, [scu.outgoing(path) for path in paths], calling_ae="TESTER", on_result=results.append)
+    return results
+
+
+def request(sample: Sample) -> C_STORE:
+    """Make a whole and valid C-STORE request, for tests to spoil."""
+    primitive = C_STORE()
+    primitive.MessageID = 1
+    primitive.Priority = 2
+    primitive.AffectedSOPClassUID = CT
+    primitive.AffectedSOPInstanceUID = "1.2.3.4"
+    primitive.DataSet = io.BytesIO(sample("CT_small.dcm").read_bytes()[-1000:])
+    return primitive
+
+
+def stranger(node: Any, *contexts: tuple[str, list[str]], called: str = "DAE_PACS") -> Association:
+    """Associate by stock pynetdicom, as a sender with habits other than ours."""
+    ae = AE("STRANGER")
+    ae.acse_timeout = ae.dimse_timeout = 5
+    for sop_class, syntaxes in contexts:
+        ae.add_requested_context(sop_class, syntaxes)
+    return ae.associate("127.0.0.1", node.scp.port, ae_title=called)
+
+
+def exchange(assoc: Association, primitive: C_STORE) -> C_STORE:
+    """Send a request as it stands and return the answer."""
+    assoc._reactor_checkpoint.clear()
+    time.sleep(0.05)
+    assoc.dimse.send_msg(primitive, assoc.accepted_contexts[0].context_id)
+    _, answer = assoc.dimse.get_msg(block=True)
+    assoc._reactor_checkpoint.set()
+    assert isinstance(answer, C_STORE)
+    return answer
+
+
+@pytest.mark.pacs
+@pytest.mark.parametrize(
+    ("program", "options"), [("storescu", ["-R"]), ("storescu", ["-R", "-xe"]), ("dcmsend", ["-dn"])]
+)
+def test_dcmtk_stores_byte_for_byte(
+    node: Any, sample: Sample, data_set: DataSet, program: str, options: list[str]
+) -> None:
+    path = sample("CT_small.dcm")
+    done = run(program, *options, "-aec", "DAE_PACS", "-aet", "SCANNER", "127.0.0.1", node.scp.port, path)
+    assert done.returncode == 0, done.stderr
+    node.wait_for("ended")
+    incoming = node.kept[0]
+    assert (incoming.calling_ae, incoming.called_ae) == ("SCANNER", "DAE_PACS")
+    assert incoming.address == "127.0.0.1"
+    assert (incoming.SOPClassUID, incoming.transfer_syntax_uid) == (CT, EXPLICIT)
+    received = node.files()[0]
+    if program == "dcmsend":  # storescu writes the data set anew, dcmsend too, but without padding
+        assert pydicom.dcmread(received).pixel_array.tobytes() == pydicom.dcmread(path).pixel_array.tobytes()
+    assert pydicom.dcmread(received).SOPInstanceUID == incoming.SOPInstanceUID
+    assert data_set(received)
+
+
+@pytest.mark.pacs
+@pytest.mark.parametrize(
+    ("option", "name"),
+    [("-xw", "JPEG2000.dcm"), ("-xr", "MR_small_RLE.dcm"), ("-xs", "JPEG-LL.dcm"), ("-xd", "image_dfl.dcm")],
+)
+def test_dcmtk_stores_compressed_objects_as_they_are(
+    node: Any, sample: Sample, data_set: DataSet, option: str, name: str
+) -> None:
+    path = sample(name)
+    done = run("storescu", "-R", option, "-aec", "DAE_PACS", "127.0.0.1", node.scp.port, path)
+    assert done.returncode == 0, done.stderr
+    received = pydicom.dcmread(node.files()[0])
+    sent = pydicom.dcmread(path)
+    assert received.file_meta.TransferSyntaxUID == sent.file_meta.TransferSyntaxUID
+    assert received.PixelData == sent.PixelData
+
+
+@pytest.mark.pacs
+def test_echoscu_is_answered(node: Any) -> None:
+    assert run("echoscu", "-aec", "DAE_PACS", "127.0.0.1", node.scp.port).returncode == 0
+    assert node.events == []
+
+
+@pytest.mark.parametrize("name", ["CT_small.dcm", "MR_small_bigendian.dcm", "JPEG2000.dcm", "image_dfl.dcm"])
+def test_what_is_kept_is_what_was_sent(node: Any, sample: Sample, data_set: DataSet, name: str) -> None:
+    results = send_all(node.peer, sample(name))
+    assert [result.outcome for result in results] == [Outcome.SENT]
+    received = node.files()[0]
+    assert data_set(received) == data_set(sample(name))
+    with received.open("rb") as file:
+        meta = part10.read(file)
+    incoming = node.kept[0]
+    assert meta == part10.FileMeta(
+        incoming.SOPClassUID, incoming.SOPInstanceUID, incoming.transfer_syntax_uid
+    )
+
+
+def test_file_meta_comes_in_one_write_before_the_data_set(node: Any, sample: Sample) -> None:
+    send_all(node.peer, sample("CT_small.dcm"))
+    assert node.kept[0].file.writes == 2
+
+
+def test_explicit_little_endian_wins_whatever_the_sender_puts_first(node: Any) -> None:
+    assoc = stranger(node, (CT, [IMPLICIT, "1.2.840.10008.1.2.4.70", EXPLICIT]))
+    assert assoc.accepted_contexts[0].transfer_syntax == [EXPLICIT]
+    assoc.release()
+
+
+def test_private_and_retired_classes_are_kept_too(node: Any, sample: Sample) -> None:
+    for uid in ("1.3.12.2.1107.5.9.1", "1.2.840.10008.5.1.4.1.1.6"):
+        assoc = stranger(node, (uid, [EXPLICIT]))
+        primitive = request(sample)
+        primitive.AffectedSOPClassUID = uid
+        assert exchange(assoc, primitive).Status == 0
+        assoc.release()
+    assert [incoming.SOPClassUID for incoming in node.kept] == [
+        "1.3.12.2.1107.5.9.1",
+        "1.2.840.10008.5.1.4.1.1.6",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (SpoolFullError("no room"), 0xA700),
+        (SpoolError("ledger locked"), 0xA700),
+        (OSError(28, "No space left on device"), 0xA700),
+        (MemoryError(), 0xA700),
+        (NotDicomError("cut off"), 0xC000),
+        (PixelError("no pixels"), 0xC000),
+        (ZeroDivisionError("Doe^Jane"), 0x0110),
+        (KeyError("PatientName"), 0x0110),
+    ],
+)
+def test_object_that_is_not_kept_is_refused_and_dropped(
+    start_node: Any, sample: Sample, error: Exception, status: int
+) -> None:
+    def keep(_incoming: scp.Incoming) -> scp.Answer:
+        raise error
+
+    node = start_node(keep=keep)
+    first, second = send_all(node.peer, sample("CT_small.dcm"), sample("MR_small.dcm"))
+    assert (first.status, second.status) == (status, status)
+    assert node.files() == []
+
+
+def test_file_that_can_not_be_opened_refuses_the_object(start_node: Any, sample: Sample) -> None:
+    def open_file() -> scp.SpoolFile:
+        raise SpoolFullError("disk full")
+
+    node = start_node(open_file=open_file)
+    result = send_all(node.peer, sample("CT_small.dcm"))[0]
+    assert (result.outcome, result.status) == (Outcome.RETRY, 0xA700)
+    assert "no room left in the spool" in result.message
+
+
+def test_answer_of_keep_reaches_the_sender_with_its_comment_cut_to_64(
+    start_node: Any, sample: Sample
+) -> None:
+    node = start_node(keep=lambda _incoming: scp.Answer(0xA900, "SOP Instance UID differs \\ ä " + "x" * 80))
+    result = send_all(node.peer, sample("CT_small.dcm"))[0]
+    assert result.status == 0xA900
+    assert result.outcome is Outcome.DEAD
+    comment = result.message.split(": ", 1)[1]
+    assert comment == ("SOP Instance UID differs ? ? " + "x" * 80)[:64]
+
+
+@pytest.mark.parametrize(
+    ("keyword", "status"), [("AffectedSOPInstanceUID", 0x0117), ("AffectedSOPClassUID", 0x0122)]
+)
+def test_request_without_a_uid_is_answered(node: Any, sample: Sample, keyword: str, status: int) -> None:
+    assoc = stranger(node, (CT, [EXPLICIT]))
+    spoiled = request(sample)
+    setattr(spoiled, keyword, None)
+    assert exchange(assoc, spoiled).Status == status
+    whole = request(sample)
+    whole.MessageID = 2
+    assert exchange(assoc, whole).Status == 0
+    assoc.release()
+    assert len(node.files()) == 1
+
+
+def test_request_without_priority_is_taken(node: Any, sample: Sample) -> None:
+    assoc = stranger(node, (CT, [EXPLICIT]))
+    primitive = request(sample)
+    primitive._priority = None
+    assert exchange(assoc, primitive).Status == 0
+    assoc.release()
+
+
+def test_class_that_is_not_the_contexts_is_refused(node: Any, sample: Sample) -> None:
+    assoc = stranger(node, (CT, [EXPLICIT]))
+    primitive = request(sample)
+    primitive.AffectedSOPClassUID = "1.2.840.10008.5.1.4.1.1.4"
+    assert exchange(assoc, primitive).Status == 0x0122
+    assoc.release()
+    assert node.files() == []
+
+
+def test_request_without_a_data_set_is_refused(node: Any, sample: Sample) -> None:
+    assoc = stranger(node, (CT, [EXPLICIT]))
+    primitive = request(sample)
+    primitive.DataSet = None
+    assert exchange(assoc, primitive).Status == 0xC000
+    assoc.release()
+    assert node.files() == []
+
+
+def test_end_of_an_association_is_told_after_its_last_object(start_node: Any, sample: Sample) -> None:
+    def keep(_incoming: scp.Incoming) -> scp.Answer:
+        time.sleep(0.2)
+        return scp.Answer(0)
+
+    node = start_node(keep=keep)
+    send_all(node.peer, sample("CT_small.dcm"), sample("MR_small.dcm"))
+    node.wait_for("ended")
+    assert node.events == ["kept", "kept", "ended"]
+    assert node.kept[0].association == node.kept[1].association
+    send_all(node.peer, sample("CT_small.dcm"))
+    assert node.kept[2].association != node.kept[0].association
+
+
+def test_end_is_told_after_an_abort_while_an_object_is_kept(start_node: Any, sample: Sample) -> None:
+    begun = threading.Event()
+
+    def keep(_incoming: scp.Incoming) -> scp.Answer:
+        begun.set()
+        time.sleep(0.3)
+        node.events.append("done")
+        return scp.Answer(0)
+
+    node = start_node(keep=keep)
+    assoc = stranger(node, (CT, [EXPLICIT]))
+    assoc.dimse.send_msg(request(sample), assoc.accepted_contexts[0].context_id)
+    assert begun.wait(5)
+    assoc.abort()
+    node.wait_for("ended")
+    assert node.events == ["kept", "done", "ended"]
+    assert scu.echo(node.peer, calling_ae="TESTER") < 5
+
+
+def test_connection_that_breaks_inside_an_object_keeps_nothing(node: Any, sample: Sample) -> None:
+    send_all(node.peer, sample("CT_small.dcm"))
+    assoc = stranger(node, (CT, [EXPLICIT]))
+    connection = assoc.dul.socket.socket
+    connection.sendall(b"\x04\x00\x00\x00\x10\x00" + bytes(100))  # a PDU that promises 4 KiB
+    connection.shutdown(socket.SHUT_RDWR)
+    deadline = time.monotonic() + 5
+    while len(node.scp._conversations) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert node.scp._conversations == {}
+    assert len(node.files()) == 1
+    assoc.kill()
+
+
+def test_sender_that_falls_silent_inside_a_pdu_is_dropped(start_node: Any) -> None:
+    node = start_node(network_timeout_s=0.5)
+    with socket.create_connection(("127.0.0.1", node.scp.port)) as connection:
+        connection.sendall(b"\x01\x00\x00\x00\x10\x00" + bytes(10))
+        connection.settimeout(5)
+        assert connection.recv(10) in (b"", b"\x07\x00\x00\x00\x00\x04\x00\x00\x00\x00")
+
+
+def test_idle_association_is_aborted_after_the_network_timeout(start_node: Any) -> None:
+    node = start_node(network_timeout_s=0.5)
+    assoc = stranger(node, (CT, [EXPLICIT]))
+    deadline = time.monotonic() + 5
+    while assoc.is_established and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert assoc.is_aborted
+
+
+def test_association_above_the_limit_is_rejected_for_now(start_node: Any) -> None:
+    node = start_node(max_associations=1)
+    first = stranger(node, (CT, [EXPLICIT]))
+    with pytest.raises(
+        PeerError, match=r"for now: local limit of associations exceeded \(result 2, source 3, reason 2\)"
+    ):
+        scu.echo(node.peer, calling_ae="TESTER")
+    first.release()
+    first.join(5)
+    deadline = time.monotonic() + 5
+    while True:
+        try:
+            scu.echo(node.peer, calling_ae="TESTER")
+            break
+        except PeerError:
+            if time.monotonic() > deadline:
+                raise
+
+
+@pytest.mark.parametrize("is_required", [False, True])
+def test_called_ae_title_counts_where_it_is_required(start_node: Any, *, is_required: bool) -> None:
+    node = start_node(require_called_ae=is_required)
+    assoc = stranger(node, (CT, [EXPLICIT]), called="SOMEBODY")
+    assert assoc.is_rejected is is_required
+    if is_required:
+        answer = assoc.acceptor.primitive
+        assert answer is not None
+        assert (answer.result, answer.result_source, answer.diagnostic) == (1, 1, 7)
+    else:
+        assoc.release()
+
+
+def test_port_in_use_is_said_in_words(node: Any, start_node: Any) -> None:
+    with pytest.raises(ServiceError, match="another program has the port"):
+        start_node(port=node.scp.port)
+
+
+@pytest.mark.parametrize("bind", ["192.0.2.1", "no-such-host.invalid"])
+def test_address_of_another_machine_is_said_in_words(start_node: Any, bind: str) -> None:
+    with pytest.raises(ServiceError, match=r"this machine has no such address"):
+        start_node(bind=bind)
+
+
+def test_port_is_known_only_after_start() -> None:
+    def never(*_: object) -> Any:
+        raise AssertionError
+
+    service = scp.StorageSCP(
+        scp.ScpSettings("DAE_PACS", port=0), open_file=never, keep=never, association_ended=never
+    )
+    with pytest.raises(ServiceError, match="not started"):
+        _ = service.port
+    service.stop()
+
+
+def test_stop_waits_for_the_object_that_is_being_kept(start_node: Any, sample: Sample) -> None:
+    begun = threading.Event()
+
+    def keep(_incoming: scp.Incoming) -> scp.Answer:
+        begun.set()
+        time.sleep(0.5)
+        node.events.append("done")
+        return scp.Answer(0)
+
+    node = start_node(keep=keep)
+    peer = node.peer
+    sender = threading.Thread(target=send_all, args=(peer, sample("CT_small.dcm")))
+    sender.start()
+    assert begun.wait(5)
+    node.scp.stop()
+    assert node.events == ["kept", "done", "ended"]
+    sender.join(10)
+    with pytest.raises(PeerError, match="connection refused"):
+        scu.echo(peer, calling_ae="TESTER")
+
+
+def test_stop_leaves_no_thread_behind(start_node: Any) -> None:
+    before = set(threading.enumerate())
+    node = start_node()
+    assoc = stranger(node, (CT, [EXPLICIT]))
+    silent = socket.create_connection(("127.0.0.1", node.scp.port))
+    silent.sendall(b"\x01\x00\x00\x00\x10\x00")
+    time.sleep(0.1)
+    node.scp.stop()
+    assoc.join(5)
+    silent.close()
+    left = {thread for thread in threading.enumerate() if thread.is_alive()} - before
+    assert left == set()
+
+
+def test_log_carries_no_uid_and_no_name_of_a_patient(
+    start_node: Any, sample: Sample, caplog: pytest.LogCaptureFixture
+) -> None:
+    def keep(_incoming: scp.Incoming) -> scp.Answer:
+        raise ValueError("CompressedSamples^CT1")
+
+    caplog.set_level(logging.DEBUG, logger="dae_pacs")
+    node = start_node(keep=keep)
+    ds = pydicom.dcmread(sample("CT_small.dcm"))
+    send_all(node.peer, sample("CT_small.dcm"))
+    node.wait_for("ended")
+    written = " ".join(str(record.__dict__) for record in caplog.records)
+    assert "association accepted" in written
+    assert "test_scp.py" in written
+    for secret in (str(ds.PatientName), ds.PatientID, ds.SOPInstanceUID, ds.StudyInstanceUID):
+        assert secret not in written

@@ -1,0 +1,108 @@
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dae_pacs import log
+from dae_pacs.config.model import LogSettings
+from dae_pacs.errors import ConfigError
+
+logger = logging.getLogger("dae_pacs.test")
+
+
+@pytest.fixture(autouse=True)
+def _put_back() -> Iterator[None]:
+    root = logging.getLogger()
+    before, level, ours = list(root.handlers), root.level, logging.getLogger("dae_pacs").level
+    yield
+    for handler in [handler for handler in root.handlers if handler not in before]:
+        root.removeHandler(handler)
+        handler.close()
+    root.setLevel(level)
+    logging.getLogger("dae_pacs").setLevel(ours)
+    logging.captureWarnings(capture=False)
+
+
+def test_fields_follow_the_message(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure(LogSettings())
+
+    logger.info("job done", extra={"job": 12, "seconds": 3.41234567, "peer": "orthanc"})
+
+    assert capsys.readouterr().err.endswith(
+        "INFO    dae_pacs.test: job done job=12 seconds=3.41235 peer=orthanc\n"
+    )
+
+
+def test_a_value_off_the_wire_forges_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure(LogSettings())
+
+    logger.info("association from\nnowhere", extra={"calling_ae": "A\nERROR forged=1"})
+
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert 'association from\\nnowhere calling_ae="A\\nERROR forged=1"' in err
+
+
+def test_json_has_one_object_a_line(tmp_path: Path) -> None:
+    file = tmp_path / "logs" / "node.log"
+    log.configure(LogSettings(format="json", file=file))
+
+    logger.warning("object refused", extra={"status": "A700", "path_count": 2})
+    try:
+        int("boom")
+    except ValueError:
+        logger.exception("job failed")
+
+    first, second = (json.loads(line) for line in file.read_text().splitlines())
+    assert first["level"] == "WARNING"
+    assert first["logger"] == "dae_pacs.test"
+    assert (first["message"], first["status"], first["path_count"]) == ("object refused", "A700", 2)
+    assert "ValueError: invalid literal for int() with base 10: 'boom'" in second["exception"]
+
+
+def test_the_level_is_the_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure(LogSettings(level="WARNING"))
+
+    logger.info("not this")
+    logger.warning("this")
+
+    assert "not this" not in capsys.readouterr().err
+
+
+def test_verbose_logs_everything_of_ours_and_no_chatter_of_others(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure(verbose=True)
+
+    logger.debug("ours")
+    logging.getLogger("pynetdicom.acse").info("theirs")
+
+    err = capsys.readouterr().err
+    assert "ours" in err
+    assert "theirs" not in err
+
+
+def test_a_repeat_replaces_the_handler(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure(LogSettings())
+    log.configure(LogSettings())
+
+    logger.info("once")
+
+    assert capsys.readouterr().err.count("once") == 1
+
+
+def test_a_traceback_follows_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure()
+    try:
+        int("boom")
+    except ValueError:
+        logger.exception("job failed", extra={"job": 1})
+
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].endswith("job failed job=1")
+    assert lines[-1].startswith("ValueError: ")
+
+
+def test_a_log_file_that_can_not_be_opened_is_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"can't be opened .* Set log\.file"):
+        log.configure(LogSettings(file=tmp_path))
