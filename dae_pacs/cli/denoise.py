@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
 
 from rich.console import Console
@@ -21,7 +20,7 @@ from dae_pacs.image.files import file_digest
 from dae_pacs.image.series import Scan, SeriesFiles, scan
 from dae_pacs.node.events import Derived, Event, Rejected, SeriesTask, Source
 from dae_pacs.node.pipeline import denoise_series
-from dae_pacs.node.rasters import RasterResult, denoise_rasters
+from dae_pacs.node.rasters import RasterResult, acquisition_groups, denoise_rasters
 from dae_pacs.resources import find_bundle
 
 DESCRIPTION = "{source} denoised s={strength:.1f}"
@@ -55,8 +54,8 @@ def run(inputs: list[Path], *, options: DenoiseOptions) -> int:
     elif not account.failed:
         raise InputError(
             f"nothing to denoise in {', '.join(map(str, inputs))}: "
-            f"{len(account.passed_over)} files are no grey-level images. "
-            "Name DICOM, JPEG, PNG or TIFF files, or folders that hold some."
+            f"{len(account.passed_over)} files were passed over. "
+            "Name DICOM, JPEG, PNG, TIFF, NIfTI, MetaImage or NRRD files, or folders that hold some."
         )
     _summarise(account, options.output)
     return FAILED if account.failed or not account.written else OK
@@ -78,10 +77,9 @@ def _denoise_all(
                 _recorder(task, account, options, lambda: progress.advance(bar)),
                 name_file=lambda source, _derived: targets[source.path],
             )
-        for folder, paths in groupby(found.rasters, key=lambda path: path.parent):
-            progress.update(bar, description=f"denoising {folder.name}")
+        for paths in acquisition_groups(found.rasters):
             denoise_rasters(
-                list(paths),
+                paths,
                 denoiser,
                 _raster_recorder(account, options, lambda: progress.advance(bar)),
                 strength=strength,
@@ -90,9 +88,9 @@ def _denoise_all(
 
 
 def _open(settings: Settings, options: DenoiseOptions) -> Denoiser:
-    from dae_pacs.denoise.engine import open_denoiser  # noqa: PLC0415  torch: after the inputs were checked
-
     folder = find_bundle(options.model or settings.model.name, settings.model.folder)
+    from dae_pacs.denoise.engine import open_denoiser  # noqa: PLC0415  torch: after all else was checked
+
     return open_denoiser(folder, device=options.device or settings.model.device)
 
 

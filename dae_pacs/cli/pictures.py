@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from dae_pacs.image import files, picture, raster
+from dae_pacs.image import files, picture
 from dae_pacs.image.pixels import decode
+from dae_pacs.node.rasters import read_image
 
 SUFFIX = ".comparison.png"
 
@@ -25,13 +26,9 @@ def compare_objects(source: Path, derived: Path) -> Path:
 
 
 def compare_images(source: Path, result: Path) -> Path:
-    """Draw an image before and after."""
+    """Draw the middle plane of a picture or a volume before and after."""
+    before, after = read_image(source).values, read_image(result).values
+    middle = len(before) // 2
     path = result.with_name(result.name + SUFFIX)
-    picture.side_by_side(
-        raster.read(source).values[0],
-        raster.read(result).values[0],
-        path,
-        window=None,
-        caption=result.name,
-    )
+    picture.side_by_side(before[middle], after[middle], path, window=None, caption=result.name)
     return path

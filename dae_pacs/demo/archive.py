@@ -11,6 +11,7 @@ from dae_pacs.dimse.addresses import PeerAddress
 from dae_pacs.dimse.scp import Answer, Incoming, ScpSettings, StorageSCP
 from dae_pacs.dimse.statuses import SUCCESS
 from dae_pacs.durable import move_into_place
+from dae_pacs.errors import ServiceError
 
 
 class ArrivingFile:
@@ -73,14 +74,17 @@ class EmbeddedArchive:
     def _open_file(self) -> ArrivingFile:
         return ArrivingFile(self.folder / f"{secrets.token_hex(8)}.part")
 
-    def _keep(self, incoming: "Incoming[ArrivingFile]") -> Answer:
-        incoming.file.close()
+    def _keep(self, incoming: Incoming) -> Answer:
+        file = incoming.file
+        if not isinstance(file, ArrivingFile):
+            raise ServiceError(f"The archive was handed a {type(file).__name__}, not the file that it opened")
+        file.close()
         name = hashlib.sha256(incoming.SOPInstanceUID.encode()).hexdigest()[:32]
         target = self.folder / f"{name}.dcm"
         if target.exists():
-            incoming.file.discard()
+            file.discard()
         else:
-            move_into_place(incoming.file.path, target)
+            move_into_place(file.path, target)
         return Answer(SUCCESS)
 
     def __enter__(self) -> Self:

@@ -70,12 +70,12 @@ class OrthancRest:
         """Return an instance as the Part 10 file that Orthanc keeps."""
         return self._request(HTTPMethod.GET, f"/instances/{instance}/file")
 
-    def find_instance(self, SOPInstanceUID: str) -> str | None:  # noqa: N803 - DICOM keyword
+    def find_instance(self, SOPInstanceUID: str) -> str | None:
         """Return the identifier of the instance with this UID, None where there is none."""
         found = self.post("/tools/lookup", SOPInstanceUID)
         return next((str(match["ID"]) for match in found if match["Type"] == "Instance"), None)
 
-    def find_series(self, SeriesInstanceUID: str) -> str | None:  # noqa: N803 - DICOM keyword
+    def find_series(self, SeriesInstanceUID: str) -> str | None:
         """Return the identifier of the series with this UID, None where there is none."""
         found = self.post("/tools/lookup", SeriesInstanceUID)
         return next((str(match["ID"]) for match in found if match["Type"] == "Series"), None)

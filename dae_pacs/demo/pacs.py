@@ -35,14 +35,19 @@ class Pacs:
 
 
 @contextmanager
-def open_pacs(folder: Path, *, node: NodeAddress) -> Iterator[Pacs]:
+def open_pacs(folder: Path, *, node: NodeAddress, embedded: bool = False) -> Iterator[Pacs]:
     """Run a PACS for the length of the block.
+
+    Args:
+        folder: where it keeps what it has.
+        node: where Orthanc routes to.
+        embedded: take the embedded archive even where Orthanc is installed.
 
     Raises:
         PeerError: Orthanc is there but does not come up.
         ServiceError: the embedded archive can't listen.
     """
-    if find_orthanc() is not None:
+    if find_orthanc() is not None and not embedded:
         with Orthanc(folder, node=node, routing=Routing.ORIGINALS) as orthanc:
             address = PeerAddress(orthanc.ae_title, orthanc.host, orthanc.port)
             yield Pacs("Orthanc", address, orthanc.rest, routes=True)

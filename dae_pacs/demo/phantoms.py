@@ -95,7 +95,7 @@ def _head(size: int) -> NDArray[np.float32]:
     image[radius < 0.82] = 40.0
     for cx, cy, r, hu in ((0.3, 0.2, 0.1, 80.0), (-0.3, 0.2, 0.14, 10.0), (0.0, -0.35, 0.05, 300.0)):
         image[(x - cx) ** 2 + (y - cy) ** 2 < r**2] = hu
-    return image.astype(np.float32)
+    return np.asarray(image, dtype=np.float32)
 
 
 def _limb(rows: int, columns: int, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -106,7 +106,7 @@ def _limb(rows: int, columns: int, rng: np.random.Generator) -> NDArray[np.float
         angle, shift = rng.uniform(0, np.pi), rng.uniform(-0.7, 0.7)
         strut = np.abs((x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle) - shift) * columns < 1.2
         image += 60 * (strut & (np.abs(x - 0.5) < 0.07))
-    return image.astype(np.float32)
+    return np.asarray(image, dtype=np.float32)
 
 
 def _common(study: Study, sop_class: str, series_uid: str, series_number: int) -> Dataset:

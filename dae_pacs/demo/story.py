@@ -3,7 +3,7 @@
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -20,24 +20,32 @@ from dae_pacs.demo.pacs import Pacs, open_pacs
 from dae_pacs.demo.watch import Watch
 from dae_pacs.dimse.addresses import PeerAddress
 from dae_pacs.dimse.scu import Outcome, Outgoing, SendResult, outgoing, send
-from dae_pacs.errors import InputError, PeerError
+from dae_pacs.errors import InputError, PeerError, ServiceError
+from dae_pacs.spool.files import LEDGER_NAME
+from dae_pacs.spool.ledger import Ledger
+from dae_pacs.spool.states import JobStatus
 
 TIMEOUT_S = 280.0
 WORK_FOLDER = "dae-pacs-demo-run"
 
 
-def run(*, output: Path) -> int:
-    """Run the demo; pictures, copies of the objects and the logs go into `output`.
+def run(*, output: Path, images: Sequence[DemoImage] | None = None, embedded: bool = False) -> int:
+    """Run the demo.
+
+    Args:
+        output: the folder that gets pictures, copies of the objects and the logs.
+        images: what to send; the demo's own images where None.
+        embedded: take the embedded archive as the PACS even where Orthanc is installed.
 
     Raises:
         DaePacsError: something does not come up, or an image does not come back.
     """
     console = Console()
-    images = demo_images()
+    images = images or demo_images()
     work = _fresh_folder(output)
     with _terminated_like_interrupted():
         started = time.monotonic()
-        watch = _send_and_wait(images, work, console)
+        watch = _send_and_wait(images, work, console, embedded=embedded)
         seconds = time.monotonic() - started
     comparisons = [compare(image.name, watch.twins[image.name], output) for image in images]
     console.print()
@@ -48,12 +56,11 @@ def run(*, output: Path) -> int:
     return 0
 
 
-def _send_and_wait(images: list[DemoImage], work: Path, console: Console) -> Watch:
+def _send_and_wait(images: Sequence[DemoImage], work: Path, console: Console, *, embedded: bool) -> Watch:
     node_address = PeerAddress("DAE_PACS", "127.0.0.1", free_port())
     with ExitStack() as running:
-        pacs = running.enter_context(
-            open_pacs(work / "pacs", node=NodeAddress(node_address.ae_title, node_address.port))
-        )
+        route = NodeAddress(node_address.ae_title, node_address.port)
+        pacs = running.enter_context(open_pacs(work / "pacs", node=route, embedded=embedded))
         console.print(f"PACS: {pacs.name}, {pacs.address}", highlight=False)
         node = NodeProcess(
             work / "node",
@@ -74,6 +81,7 @@ def _send_and_wait(images: list[DemoImage], work: Path, console: Console) -> Wat
         _send(going, target)
         console.print(f"sent {len(images)} images to {_whom(pacs)}", highlight=False)
         _wait(watch, node, console)
+        _time_denoising(watch, node)
     return watch
 
 
@@ -83,9 +91,37 @@ def _wait(watch: Watch, node: NodeProcess, console: Console) -> None:
         bar = progress.add_task("originals and denoised images in the PACS", total=2 * len(watch.names))
         watch.until_complete(
             timeout_s=TIMEOUT_S,
-            still_running=node.check_running,
+            still_running=lambda: _check(node),
             seen=lambda count: progress.update(bar, completed=count),
         )
+
+
+def _check(node: NodeProcess) -> None:
+    """Stop waiting when nothing more can come.
+
+    Raises:
+        ServiceError: the node has ended, or gave an image up.
+    """
+    node.check_running()
+    with _ledger(node) as ledger:
+        failed = ledger.jobs(status=JobStatus.FAILED)
+    if failed:
+        raise ServiceError(
+            f"The node could not denoise a series: {failed[0].reason}. Its log: {node.log_path}"
+        )
+
+
+def _time_denoising(watch: Watch, node: NodeProcess) -> None:
+    """Ask the ledger how long the worker was at each series."""
+    with _ledger(node) as ledger:
+        jobs = {job.SeriesInstanceUID: job for job in ledger.jobs()}
+    for twin in watch.twins.values():
+        job = jobs[twin.SeriesInstanceUID]
+        twin.denoising_s = (job.finished_at or 0.0) - (job.claimed_at or 0.0)
+
+
+def _ledger(node: NodeProcess) -> Ledger:
+    return Ledger(node.folder / "spool" / LEDGER_NAME, verify=False)
 
 
 def _send(going: list[Outgoing], target: PeerAddress) -> None:

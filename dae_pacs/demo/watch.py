@@ -16,12 +16,14 @@ POLL_S = 0.3
 
 @dataclass
 class Twin:
-    """An image and what came of it, as they stand in the PACS; seconds since it was sent."""
+    """An image and what came of it, as they stand in the PACS; seconds since sending began."""
 
     original: Path | None = None
     denoised: Path | None = None
     received_s: float = 0.0
+    denoising_s: float = 0.0
     delivered_s: float = 0.0
+    SeriesInstanceUID: str = ""
 
 
 @dataclass
@@ -34,6 +36,7 @@ class Watch:
     """Which image each SOPInstanceUID that was sent belongs to."""
     twins: dict[str, Twin] = field(default_factory=dict)
     """What is there, by the name of the image."""
+    started: float = field(default_factory=time.monotonic)
     _seen: set[str] = field(default_factory=set)
 
     def until_complete(
@@ -49,15 +52,14 @@ class Watch:
         Raises:
             PeerError: the PACS does not answer, or the time is over.
         """
-        started = time.monotonic()
         while True:
             still_running()
-            self._look(time.monotonic() - started)
+            self._look(time.monotonic() - self.started)
             there = self.originals + self.denoised
             seen(there)
             if there == 2 * len(self.names):
                 return
-            if time.monotonic() - started > timeout_s:
+            if time.monotonic() - self.started > timeout_s:
                 raise PeerError(
                     f"After {timeout_s:.0f} s the PACS holds {self.originals} of {len(self.names)} images "
                     f"and {self.denoised} of {len(self.names)} denoised ones; the node's log says why"
@@ -88,6 +90,7 @@ class Watch:
         if own is not None:
             twin = self.twins.setdefault(own, Twin())
             twin.original, twin.received_s = path.replace(self.folder / f"{own}-original.dcm"), now_s
+            twin.SeriesInstanceUID = str(ds.SeriesInstanceUID)
             return
         sources = [str(item.ReferencedSOPInstanceUID) for item in ds.get("SourceImageSequence", [])]
         for name in {self.names[uid] for uid in sources if uid in self.names}:

@@ -64,7 +64,8 @@ class DenoisingUNet(nn.Module):
         self.head = nn.Conv2d(features, 1, kernel_size=1, bias=False)
         self.local_mean_px = local_mean_px
         self.grid_px = math.prod(strides)
-        self.overlap_px = _reach_px(strides, residual_units) + local_mean_px // 2
+        reach_px = _reach_px(strides, residual_units) + local_mean_px // 2
+        self.overlap_px = reach_px // self.grid_px * self.grid_px
 
     def forward(self, z: Tensor) -> Tensor:
         """Estimate the noise-free image.
@@ -206,7 +207,6 @@ def _reach_px(strides: Sequence[int], residual_units: int) -> int:
         jump *= stride
     reach += convolutions * jump
     for stride in reversed(strides):
-        reach += jump
         jump //= stride
-        reach += jump
+        reach += 2 * jump
     return reach

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 
 MOST_CUTS = 64
@@ -29,7 +30,8 @@ class Tile:
     columns: Span
 
 
-def cut(shape: tuple[int, int], *, most_pixels: int, overlap_px: int, grid_px: int) -> list[Tile]:
+@lru_cache(maxsize=64)
+def cut(shape: tuple[int, int], *, most_pixels: int, overlap_px: int, grid_px: int) -> tuple[Tile, ...]:
     """Cut an image so that no tile has more pixels than fit, with the least work in overlaps.
 
     Args:
@@ -43,7 +45,7 @@ def cut(shape: tuple[int, int], *, most_pixels: int, overlap_px: int, grid_px: i
         [_spans(length, parts, overlap, grid_px) for parts in range(1, MOST_CUTS + 1)] for length in shape
     ]
     best = min(product(*by_axis), key=lambda pair: _cost(pair, most_pixels))
-    return [Tile(rows=rows, columns=columns) for rows, columns in product(*best)]
+    return tuple(Tile(rows=rows, columns=columns) for rows, columns in product(*best))
 
 
 def _cost(pair: tuple[list[Span], ...], most_pixels: int) -> tuple[int, int]:

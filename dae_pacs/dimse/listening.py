@@ -9,7 +9,7 @@ from contextlib import suppress
 from socketserver import BaseServer
 from typing import Any, cast
 
-from pynetdicom import AE
+from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.events import EventHandlerType
 from pynetdicom.presentation import PresentationContext, build_context
@@ -76,6 +76,8 @@ def tune(assoc: Association, *, timeout_s: float) -> None:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     # Without it a sender that falls silent inside a PDU holds a thread for ever.
     connection.settimeout(timeout_s)
+    # pynetdicom leaves a socket open whose peer was gone first: it stops at the failed shutdown.
+    assoc.bind(evt.EVT_CONN_CLOSE, lambda _event: connection.close())
     # The thread that reads the socket must not keep a stopping process alive.
     assoc.dul.daemon = True
 

@@ -17,6 +17,11 @@ logger = logging.getLogger(__name__)
 
 _COMMENT_CHARACTERS = 64  # PS3.7 E.1-1, Error Comment (0000,0902), VR LO
 _MEDIUM_PRIORITY = 0x0000  # PS3.7 9.3.1.1
+_UID_CHARACTERS = 64  # PS3.5 9.1
+_MANDATORY_UIDS = {
+    "AffectedSOPClassUID": statuses.CLASS_NOT_SUPPORTED,
+    "AffectedSOPInstanceUID": statuses.INVALID_INSTANCE,
+}
 
 
 @dataclass(frozen=True)
@@ -53,10 +58,12 @@ def of_command(request: C_STORE, context: PresentationContextTuple) -> Answer | 
 
 
 def answer_incomplete(event: evt.Event) -> None:
-    """Answer a C-STORE request that lacks a mandatory UID; pynetdicom would drop it and let the sender wait.
+    """Answer a C-STORE request whose UIDs are missing or too long.
 
-    A missing priority is taken as medium. Without a Message ID no answer can be addressed: the association is
-    aborted. Runs in the thread that reads the socket, before the message is handed on.
+    pynetdicom would drop the one and let the sender wait, and abort the association over the other. What is
+    refused here loses the UID in question, so that pynetdicom drops it. A missing priority is taken as
+    medium. Without a Message ID no answer can be addressed: the association is aborted. Runs in the thread
+    that reads the socket, before the message is handed on.
     """
     message = event.message
     if not isinstance(message, C_STORE_RQ):
@@ -67,10 +74,11 @@ def answer_incomplete(event: evt.Event) -> None:
         return
     if command.get("Priority") is None:
         command.Priority = _MEDIUM_PRIORITY
-    if not command.get("AffectedSOPClassUID"):
-        _refuse(event, Answer(statuses.CLASS_NOT_SUPPORTED, "no Affected SOP Class UID"))
-    elif not command.get("AffectedSOPInstanceUID"):
-        _refuse(event, Answer(statuses.INVALID_INSTANCE, "no Affected SOP Instance UID"))
+    for keyword, status in _MANDATORY_UIDS.items():
+        if not 1 <= len(str(command.get(keyword) or "")) <= _UID_CHARACTERS:
+            command.pop(keyword, None)
+            _refuse(event, Answer(status, f"{keyword} missing, or longer than 64 characters"))
+            return
 
 
 def _refuse(event: evt.Event, answer: Answer) -> None:

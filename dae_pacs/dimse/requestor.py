@@ -158,8 +158,13 @@ def associate(
         ConfigError: the calling AE title is none.
     """
     library.prepare()
+    title = check_ae_title(calling_ae)
     connection = _connect(peer)
-    assoc = _association(peer, connection, calling_ae=check_ae_title(calling_ae))
+    try:
+        assoc = _association(peer, connection, calling_ae=title)
+    except OSError as error:
+        connection.close()
+        raise PeerError(f"{peer}: the peer closed the connection at once: {error.strerror}") from error
     assoc.requestor.requested_contexts = _proposed(contexts)
     try:
         asked_at = time.monotonic()

@@ -74,7 +74,7 @@ def decode_frame(
     if (info.rows, info.columns, info.samples) != (*shape, 1):
         raise PixelError(
             f"The header says {shape[0]} x {shape[1]} pixels of one sample, the compressed frame "
-            f"{info.rows} x {info.columns} of {info.samples}; one of the two is wrong, the object is not touched"
+            f"{info.rows} x {info.columns} of {info.samples}; one of the two is wrong"
         )
     try:
         cells = np.asarray(_codec(info)(data))

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.tag import Tag
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from dae_pacs.errors import PixelError
 from dae_pacs.image import peek
@@ -29,7 +29,7 @@ _SERIES_NUMBER_STEP = 1000
 _LARGEST_INTEGER = 2**31 - 1
 
 
-def derive(  # noqa: PLR0913 (the contract between the rooms; each argument is one fact about the object)
+def derive(
     source: Dataset,
     stored: NDArray[np.generic],
     *,
@@ -54,7 +54,8 @@ def derive(  # noqa: PLR0913 (the contract between the rooms; each argument is o
     layout = read_layout(source)
     if stored.shape != layout.shape or stored.dtype.newbyteorder("=") != layout.dtype:
         raise PixelError(
-            f"The derived pixels are {stored.shape} {stored.dtype}, {layout.shape} {layout.dtype} were expected"
+            f"The derived pixels are {stored.shape} {stored.dtype}, "
+            f"{layout.shape} {layout.dtype} were expected"
         )
     target = exact_copy(source, lambda ds, tag: is_inherited(ds, tag, is_root=ds is source))
     making = Making(source, stored, layout, derivation, content_digest, series_number, now)
@@ -64,7 +65,7 @@ def derive(  # noqa: PLR0913 (the contract between the rooms; each argument is o
         elem = change(making)
         if elem is not None:
             tag = Tag(keyword)
-            target._dict[tag] = kept._dict[tag] if elem is source.get_item(tag) else elem
+            target._dict[tag] = kept._dict[tag] if elem is source.get_item(tag, keep_deferred=True) else elem
     if has_functional_groups(source):
         mark_frames(target, source, derivation)
     move_overlays(target, source, layout)
@@ -89,8 +90,8 @@ def _put_pixels(target: Dataset, source: Dataset, stored: NDArray[np.generic], l
     pixels.is_undefined_length = False
     target._dict[pixels.tag] = pixels
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = peek.string(target, "SOPClassUID")
-    meta.MediaStorageSOPInstanceUID = peek.string(target, "SOPInstanceUID")
+    meta.MediaStorageSOPClassUID = UID(peek.string(target, "SOPClassUID"))
+    meta.MediaStorageSOPInstanceUID = UID(peek.string(target, "SOPInstanceUID"))
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     target.file_meta = meta
 

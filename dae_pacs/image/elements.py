@@ -58,7 +58,9 @@ def exact_copy(source: Dataset, wanted: Wanted) -> Dataset:
 
 def _copy(source: Dataset, wanted: Wanted, *, is_signed: bool) -> Dataset:
     target = Dataset()
-    target.set_original_encoding(False, True, list(peek.encodings(source)))
+    target.set_original_encoding(
+        is_implicit_vr=False, is_little_endian=True, character_encoding=list(peek.encodings(source))
+    )
     is_signed = (
         (peek.number(source, "PixelRepresentation") == 1) if "PixelRepresentation" in source else is_signed
     )
@@ -102,11 +104,13 @@ def _explicit_little(elem: RawDataElement, *, is_signed: bool) -> RawDataElement
     if not elem.is_little_endian and width and len(value) % width == 0:
         value = np.frombuffer(value, dtype=f">u{width}").astype(f"<u{width}").tobytes()
     length = elem.length if elem.length == _UNDEFINED_LENGTH else len(value)
-    return RawDataElement(BaseTag(elem.tag), vr, length, value, 0, False, True)
+    return RawDataElement(
+        BaseTag(elem.tag), vr, length, value, 0, is_implicit_VR=False, is_little_endian=True
+    )
 
 
 def _settle_ambiguous(vr: str, value: bytes, *, is_signed: bool) -> str:
-    """Choose among "US or SS" (by Pixel Representation) and "US or SS or OW" (data longer than a descriptor)."""
+    """Choose among US and SS by Pixel Representation, and OW for what is longer than a descriptor."""
     if "OW" in vr and len(value) > 6:
         return "OW"
     return "SS" if is_signed else "US"
@@ -118,10 +122,18 @@ def isolated(source: Dataset) -> Dataset:
 
 
 def raw(keyword_tag: int, vr: str, value: bytes) -> RawDataElement:
-    """Make an element from bytes that are already encoded, padded to an even length (PS3.5 section 6.2)."""
-    if len(value) % 2:
-        value += b"\0" if vr in ("UI", "OB", "UN") else b" "
-    return RawDataElement(BaseTag(keyword_tag), vr, len(value), value, 0, False, True)
+    """Make an element from bytes that are already encoded."""
+    value = _even(vr, value)
+    return RawDataElement(
+        BaseTag(keyword_tag), vr, len(value), value, 0, is_implicit_VR=False, is_little_endian=True
+    )
+
+
+def _even(vr: str, value: bytes) -> bytes:
+    """Pad a value to an even length, PS3.5 section 6.2."""
+    if len(value) % 2 == 0:
+        return value
+    return value + (b"\0" if vr in ("UI", "OB", "UN") else b" ")
 
 
 def encode(ds: Dataset) -> Iterator[bytes]:
@@ -132,10 +144,10 @@ def encode(ds: Dataset) -> Iterator[bytes]:
         if isinstance(elem, RawDataElement):
             if elem.is_implicit_VR or not elem.is_little_endian:
                 elem = _explicit_little(elem, is_signed=(peek.number(ds, "PixelRepresentation") or 0) == 1)  # noqa: PLW2901
-            yield _header(BaseTag(elem.tag), str(elem.VR), elem.length if elem.value is not None else 0)
-            yield elem.value or b""
-            if elem.length == _UNDEFINED_LENGTH:
-                yield _SEQUENCE_END
+            value = _even(str(elem.VR), elem.value or b"")
+            is_open = elem.length == _UNDEFINED_LENGTH
+            yield _header(BaseTag(elem.tag), str(elem.VR), _UNDEFINED_LENGTH if is_open else len(value))
+            yield value + (_SEQUENCE_END if is_open else b"")
         elif isinstance(elem.value, Sequence):
             yield from _encode_sequence(elem)
         elif isinstance(elem.value, bytes) and str(elem.VR) in EXPLICIT_VR_LENGTH_32:

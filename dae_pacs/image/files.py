@@ -6,6 +6,7 @@ from pathlib import Path
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_file_meta_info
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from dae_pacs.durable import durable_file
 from dae_pacs.errors import InputError, NotDicomError
@@ -15,9 +16,8 @@ from dae_pacs.image.parse import parse
 from dae_pacs.image.uids import digest_uid
 
 # Who wrote the file, PS3.10 table 7.1-1.
-IMPLEMENTATION_CLASS_UID = digest_uid("implementation", "dae-pacs")
+IMPLEMENTATION_CLASS_UID = UID(digest_uid("implementation", "dae-pacs"))
 IMPLEMENTATION_VERSION_NAME = "DAE_PACS"
-_EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 _CHUNK_BYTES = 1 << 20
 
 
@@ -52,9 +52,9 @@ def _file_meta(ds: Dataset) -> bytes:
     """Encode the file meta information, PS3.10 section 7.1."""
     meta = FileMetaDataset()
     meta.FileMetaInformationVersion = b"\0\1"
-    meta.MediaStorageSOPClassUID = peek.string(ds, "SOPClassUID")
-    meta.MediaStorageSOPInstanceUID = peek.string(ds, "SOPInstanceUID")
-    meta.TransferSyntaxUID = _EXPLICIT_LITTLE
+    meta.MediaStorageSOPClassUID = UID(peek.string(ds, "SOPClassUID"))
+    meta.MediaStorageSOPInstanceUID = UID(peek.string(ds, "SOPInstanceUID"))
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
     meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
     buffer = DicomBytesIO()

@@ -18,8 +18,8 @@ _FRAME_TYPE = Tag("FrameType")
 def mark_frames(target: Dataset, source: Dataset, derivation: Derivation) -> None:
     """Change the functional groups of a copy: each Frame Type says DERIVED, and each frame names its source.
 
-    The Derivation Image macro goes into the shared group, or to each frame's own where the source has it there:
-    a macro may stand in one of the two only.
+    The Derivation Image macro goes into the shared group, or to each frame's own where the source has it
+    there: a macro may stand in one of the two only.
     """
     shared = peek.items(target, "SharedFunctionalGroupsSequence")
     own = peek.items(target, "PerFrameFunctionalGroupsSequence")

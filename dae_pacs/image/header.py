@@ -1,4 +1,3 @@
-# ruff: noqa: N815 (DICOM keywords stand verbatim, STYLE.md rule 8)
 """Read what the node needs to know of an object before its pixels are touched."""
 
 from dataclasses import dataclass
@@ -68,7 +67,7 @@ def summarise(ds: Dataset) -> Summary:
 
 
 def _expected_count(ds: Dataset) -> int | None:
-    """Prefer what an archive counts (PS3.4 section C.6.1.1.4) to what the modality planned (PS3.3 C.7.6.1)."""
+    """Prefer what an archive counts (PS3.4 C.6.1.1.4) to what the modality planned (PS3.3 C.7.6.1)."""
     for keyword in ("NumberOfSeriesRelatedInstances", "ImagesInAcquisition"):
         count = _integer_or_none(ds, keyword)
         if count is not None and count > 0:

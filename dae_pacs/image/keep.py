@@ -1,6 +1,7 @@
 """Find the pixels that must come back untouched: padding, clipped, collimated."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,21 +12,23 @@ from dae_pacs.image.layout import Layout
 
 # So many pixels at the very end of a range are no accident of noise.
 HANDFUL = 16
-# An end of the values that are there counts as clipped when it holds this many times its neighbour level's pixels.
+# An end of the values found counts as clipped when it holds this many times its neighbour level's pixels.
 _SPIKE = 4
 # A constant border smaller than this share of a frame is not worth calling a collimator's shadow.
 _SMALLEST_BORDER = 0.002
+# Such a border covers at least this share of the outermost rows and columns.
+_SMALLEST_EDGE = 0.01
 
 
 @dataclass(frozen=True)
 class Padding:
-    """Stored values that mean "no image here", PS3.3 sections C.7.5.1.1.2 and C.7.6.3.1.10; both ends included."""
+    """Stored values that mean "no image here", both ends included (PS3.3 section C.7.5.1.1.2)."""
 
     low: float
     high: float
 
-    def covers(self, stored: NDArray[np.generic]) -> NDArray[np.bool_]:
-        """Say of each stored value whether it is padding."""
+    def covers(self, stored: NDArray[Any]) -> NDArray[np.bool_]:
+        """Say of each stored value, of whatever number type, whether it is padding."""
         if self.low == self.high:
             return np.asarray(stored == self.low)
         return np.asarray((stored >= self.low) & (stored <= self.high))
@@ -62,6 +65,8 @@ def find_keep(frame: NDArray[np.generic], layout: Layout, padding: Padding | Non
 
     Args:
         frame: (rows, columns), as stored.
+        layout: of the image.
+        padding: of the image, if it has any.
 
     Returns:
         (rows, columns) bool.
@@ -94,11 +99,25 @@ def _mark_borders(frame: NDArray[np.generic], keep: NDArray[np.bool_]) -> None:
     The rays along rows and columns reach every point outside a convex field, however it is turned.
     """
     corners = {frame[row, column].item() for row in (0, -1) for column in (0, -1)}
+    edges = np.concatenate([frame[0], frame[-1], frame[:, 0], frame[:, -1]])
+    if np.isin(edges, list(corners)).mean() < _SMALLEST_EDGE:
+        return
+    same = keep.copy()
     for value in corners:
-        same = np.asarray((frame == value) | keep)
-        border = np.zeros_like(same)
-        for axis in (0, 1):
-            border |= np.logical_and.accumulate(same, axis=axis)
-            border |= np.flip(np.logical_and.accumulate(np.flip(same, axis), axis=axis), axis)
-        if np.count_nonzero(border) >= max(HANDFUL, _SMALLEST_BORDER * frame.size):
-            keep |= border
+        same |= frame == value
+    border = _reached_along_rows(same)
+    border |= _reached_along_rows(np.ascontiguousarray(same.T)).T
+    # What is kept already only lets a ray through: it must not make noise beside it look like a border.
+    if np.count_nonzero(border & ~keep) >= max(HANDFUL, _SMALLEST_BORDER * frame.size):
+        keep |= border
+
+
+def _reached_along_rows(same: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Mark the unbroken runs that start at the left and the right edge."""
+    places = np.arange(same.shape[1])
+    from_left, from_right = same.argmin(axis=1), same[:, ::-1].argmin(axis=1)
+    # argmin gives 0 both for a row that starts outside and for one without any outside.
+    from_left[same.all(axis=1)] = same.shape[1]
+    return np.asarray(
+        (places < from_left[:, np.newaxis]) | (places >= (same.shape[1] - from_right)[:, np.newaxis])
+    )

@@ -73,7 +73,7 @@ def read_layout(ds: Dataset) -> Layout:
     photometric = peek.string(ds, "PhotometricInterpretation")
     if (samples or 1) != 1 or photometric not in GREY:
         raise UnsupportedImageError(
-            f"photometric interpretation {photometric or 'missing'} with {samples or 1} samples: only grey images"
+            f"photometric interpretation {photometric or 'missing'} with {samples or 1} samples: only grey"
         )
     keyword = next((name for name in PIXEL_KEYWORDS if name in ds), None)
     if keyword is None:
@@ -119,6 +119,6 @@ def _check(layout: Layout) -> None:
         raise UnsupportedImageError(f"Bits Allocated {layout.bits_allocated}: only 8, 16, 32 and 64 bits")
     if not layout.is_float and not layout.bits_stored - 1 <= layout.high_bit < layout.bits_allocated:
         raise PixelError(
-            f"Bits Allocated {layout.bits_allocated}, Bits Stored {layout.bits_stored} and High Bit {layout.high_bit} "
-            "contradict each other; correct the header"
+            f"Bits Allocated {layout.bits_allocated}, Bits Stored {layout.bits_stored} and "
+            f"High Bit {layout.high_bit} contradict each other; correct the header"
         )

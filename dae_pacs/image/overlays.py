@@ -38,20 +38,20 @@ def move_overlays(target: Dataset, source: Dataset, layout: Layout) -> None:
 
 
 def pack_bits(cells: NDArray[np.generic], position: int) -> bytes:
-    """Take one bit of each cell and pack them, first pixel into the lowest bit (PS3.5 section 8.1.2), even length."""
+    """Pack one bit of each cell, first pixel into the lowest bit (PS3.5 section 8.1.2), to an even length."""
     bits = np.right_shift(cells, np.array(position, cells.dtype)).astype(np.uint8) & 1
     packed = np.packbits(bits.ravel(), bitorder="little").tobytes()
     return packed + b"\0" * (len(packed) % 2)
 
 
 def _lies_outside(position: int, layout: Layout) -> bool:
-    """Say whether a bit is one of the unused ones; a lying header must not turn image bits into an overlay."""
+    """Say whether a bit is unused; a lying header must not turn image bits into an overlay."""
     is_used = layout.high_bit - layout.bits_stored < position <= layout.high_bit
     return not is_used and position < layout.bits_allocated
 
 
 def _bit_position(ds: Dataset, group: int) -> int | None:
-    elem = ds.get_item(BaseTag(group << 16 | _BIT_POSITION))
+    elem = ds.get_item(BaseTag(group << 16 | _BIT_POSITION), keep_deferred=True)
     if elem is None or elem.value in (None, b""):
         return None
     if isinstance(elem.value, bytes):

@@ -1,4 +1,4 @@
-"""Recognise what we made, wherever it went in between: by its Contributing Equipment (PS3.3 section C.12.1.1.5)."""
+"""Recognise what we made, wherever it went in between, by its Contributing Equipment (PS3.3 C.12.1.1.5)."""
 
 from pydicom.dataset import Dataset
 

@@ -18,6 +18,7 @@ from pydicom.filereader import read_dataset
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -55,6 +56,11 @@ class Encoding:
     transfer_syntax_uid: str
     is_implicit: bool
     is_little: bool
+
+
+_EXPLICIT_LITTLE = Encoding(str(ExplicitVRLittleEndian), is_implicit=False, is_little=True)
+_EXPLICIT_BIG = Encoding(str(ExplicitVRBigEndian), is_implicit=False, is_little=False)
+_IMPLICIT_LITTLE = Encoding(str(ImplicitVRLittleEndian), is_implicit=True, is_little=True)
 
 
 class BoundedFile:
@@ -106,7 +112,7 @@ def parse(file: BinaryIO, *, with_pixels: bool) -> Dataset:
     """
     try:
         with warnings.catch_warnings():
-            # pydicom warns of odd character sets and the like; what matters to us is checked where it is used.
+            # pydicom warns of odd character sets and the like; what matters is checked where it is used.
             warnings.simplefilter("ignore")
             return _parse(BoundedFile(file), with_pixels=with_pixels)
     except RecursionError as error:
@@ -120,7 +126,7 @@ def parse(file: BinaryIO, *, with_pixels: bool) -> Dataset:
 def _parse(file: BoundedFile, *, with_pixels: bool) -> Dataset:
     start, has_preamble = _find_start(file)
     file.seek(start)
-    meta = FileMetaDataset(_elements(file, Encoding("", False, True), lambda tag: tag >> 16 != 2))
+    meta = FileMetaDataset(_elements(file, _EXPLICIT_LITTLE, lambda tag: tag >> 16 != 2))
     encoding = _encoding(file, string(meta, "TransferSyntaxUID"))
     if encoding.transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
         file = BoundedFile(io.BytesIO(_inflate(file.read())))
@@ -132,7 +138,7 @@ def _parse(file: BoundedFile, *, with_pixels: bool) -> Dataset:
     if not len(ds) or not (has_preamble or len(meta) or string(ds, "SOPClassUID")):
         raise NotDicomError("The file holds no DICOM data set: no SOP Class UID was found in it")
     if not string(meta, "TransferSyntaxUID"):
-        meta.TransferSyntaxUID = encoding.transfer_syntax_uid
+        meta.TransferSyntaxUID = UID(encoding.transfer_syntax_uid)
     ds.file_meta = meta
     open_sequences(ds, encoding)
     return ds
@@ -166,19 +172,19 @@ def _elements(file: BoundedFile, encoding: Encoding, stop: Callable[[int], bool]
 def _encoding(file: BoundedFile, transfer_syntax_uid: str) -> Encoding:
     """Decide how the data set is written; without a transfer syntax by looking at its first element."""
     if transfer_syntax_uid == ImplicitVRLittleEndian:
-        return Encoding(transfer_syntax_uid, True, True)
+        return _IMPLICIT_LITTLE
     if transfer_syntax_uid == ExplicitVRBigEndian:
-        return Encoding(transfer_syntax_uid, False, False)
+        return _EXPLICIT_BIG
     if transfer_syntax_uid:
-        return Encoding(transfer_syntax_uid, False, True)
+        return Encoding(transfer_syntax_uid, is_implicit=False, is_little=True)
     here = file.tell()
     head = file.read(min(6, file.size_bytes - here))
     file.seek(here)
     if not (head[4:6].isalpha() and head[4:6].isupper()):
-        return Encoding(str(ImplicitVRLittleEndian), True, True)
+        return _IMPLICIT_LITTLE
     if head[:1] == b"\x00":
-        return Encoding(str(ExplicitVRBigEndian), False, False)
-    return Encoding(str(ExplicitVRLittleEndian), False, True)
+        return _EXPLICIT_BIG
+    return _EXPLICIT_LITTLE
 
 
 def _inflate(data: bytes) -> bytes:
@@ -235,7 +241,7 @@ def _end_of_fragments(file: BoundedFile, order: str) -> int:
         head = file.read(8)
         if len(head) < 8:
             raise NotDicomError(
-                "The file is cut off: its compressed pixel data end without a sequence delimiter. Send it again"
+                "The file is cut off: its compressed pixel data have no sequence delimiter. Send it again"
             )
         group, number, length = struct.unpack(order + "HHL", head)
         tag = group << 16 | number
@@ -259,9 +265,8 @@ def open_sequences(ds: Dataset, encoding: Encoding, *, depth: int = 0) -> None:
             f"The object's sequences are nested more than {DEEPEST_SEQUENCE} deep; it is not read"
         )
     for tag in list(ds.keys()):
-        elem = ds.get_item(tag)
-        if elem is None:
-            continue
+        # pydicom declares the converted kind alone.
+        elem = cast("DataElement | RawDataElement", ds.get_item(tag, keep_deferred=True))
         if isinstance(elem, RawDataElement):
             if elem.length not in (0, UNDEFINED_LENGTH, len(elem.value or b"")):
                 raise NotDicomError("The object is cut off in the middle of an element. Send it again")

@@ -44,7 +44,7 @@ def element(ds: Dataset, keyword: str) -> DataElement | RawDataElement | None:
     tag = tag_for_keyword(keyword)
     if tag is None:
         raise KeyError(keyword)
-    found: DataElement | RawDataElement | None = ds.get_item(tag) if tag in ds else None
+    found: DataElement | RawDataElement | None = ds.get_item(tag, keep_deferred=True) if tag in ds else None
     return found
 
 
@@ -125,7 +125,7 @@ def items(ds: Dataset, keyword: str) -> tuple[Dataset, ...]:
 def walk(ds: Dataset) -> Iterator[DataElement | RawDataElement]:
     """Yield a data set's elements in the order of their tags, none of them converted."""
     for tag in sorted(ds.keys()):
-        found = ds.get_item(tag)
+        found = ds.get_item(tag, keep_deferred=True)
         if found is not None:
             yield found
 

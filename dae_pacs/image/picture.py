@@ -36,6 +36,7 @@ def side_by_side(
     Args:
         before: (rows, columns) or (1, rows, columns), any unit.
         after: the same shape and unit.
+        path: of the PNG.
         window: centre and width in that unit; from the values where None.
         caption: one line under the pictures; the caller keeps patient data out of it.
 

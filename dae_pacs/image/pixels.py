@@ -5,6 +5,7 @@ Training and serving come through here; nothing else reads a pixel.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ from dae_pacs.image.layout import Layout, read_layout
 from dae_pacs.image.rescale import Rescale, read_rescale, read_unit
 from dae_pacs.image.stored import read_stored
 
+# Every whole number of fewer bits is a float64.
+_EXACT_BITS = 53
+
 
 @dataclass(frozen=True)
 class Decoded:
@@ -24,7 +28,7 @@ class Decoded:
     values: NDArray[np.float32]
     """(frames, rows, columns) float32 in the modality's unit. MONOCHROME1 is not inverted."""
     stored: NDArray[np.generic]
-    """The same shape as stored: integers, or floats for Float and Double Float Pixel Data. May be read-only."""
+    """The same shape as stored: integers, or floats for (Double) Float Pixel Data. May be read-only."""
     keep: NDArray[np.bool_]
     """The same shape, True where the pixel must come back untouched."""
     unit: str
@@ -70,7 +74,8 @@ def encode(values: NDArray[np.float32], decoded: Decoded) -> NDArray[np.generic]
     """
     if values.shape != decoded.values.shape or values.dtype != np.float32:
         raise PixelError(
-            f"The processed image is {values.shape} {values.dtype}, {decoded.values.shape} float32 was expected"
+            f"The processed image is {values.shape} {values.dtype}, "
+            f"{decoded.values.shape} float32 was expected"
         )
     stored = np.array(decoded.stored, dtype=decoded.layout.dtype)
     for index, frame in enumerate(values):
@@ -91,36 +96,37 @@ def _encode_frame(
     index: int,
 ) -> None:
     """Write the changed values of one frame into `target`, (rows, columns) of the stored type."""
-    chosen = frame[changed]
-    if not np.isfinite(chosen).all():
+    if not (np.isfinite(frame) | ~changed).all():
         raise PixelError("The processed image holds values that are not finite; it is not stored")
-    back = decoded.rescale.to_stored(chosen, index)
+    back = decoded.rescale.to_stored(frame, index)
     layout = decoded.layout
     if layout.is_float:
-        target[changed] = back
+        np.copyto(target, back, where=changed, casting="same_kind")
         return
     np.rint(back, out=back)
     np.clip(back, layout.lowest, layout.highest, out=back)
     numbers = _to_integers(back, layout)
     if decoded.padding is not None:
-        _leave_padding(numbers, decoded.stored[index][changed], decoded.padding, layout)
-    target[changed] = numbers
+        _leave_padding(numbers, decoded.stored[index], decoded.padding, layout)
+    np.copyto(target, numbers, where=changed)
 
 
 def _to_integers(numbers: NDArray[np.float64], layout: Layout) -> NDArray[np.generic]:
-    """Convert whole float64 numbers within the stored range; 64-bit ends round up to a number out of range."""
-    if layout.bits_stored < 64:
+    """Convert whole float64 numbers within the stored range to the stored type."""
+    if layout.bits_stored < _EXACT_BITS:
         return numbers.astype(layout.dtype)
+    # The highest stored value is no float64; what was clipped to it lies just above.
     with np.errstate(invalid="ignore"):
         converted = numbers.astype(layout.dtype)
     converted[numbers >= float(layout.highest)] = layout.highest
     return converted
 
 
-def _leave_padding(
-    numbers: NDArray[np.generic], before: NDArray[np.generic], padding: Padding, layout: Layout
-) -> None:
-    """Move image pixels off the padding values, to the side where the pixel was before."""
+def _leave_padding(numbers: NDArray[Any], before: NDArray[Any], padding: Padding, layout: Layout) -> None:
+    """Move image pixels off the padding values, to the side where the pixel was before.
+
+    Any: the image's own integer type, which numpy's types can't compare with a number unless they know it.
+    """
     hit = padding.covers(numbers)
     if not hit.any():
         return

@@ -15,9 +15,11 @@ from dae_pacs.image import peek
 from dae_pacs.image.elements import exact_copy, raw
 from dae_pacs.image.own import ACQUISITION_EQUIPMENT, MANUFACTURER, PROCESSING_EQUIPMENT, purpose_of
 from dae_pacs.image.text import INHERITED, encode_text
+from dae_pacs.image.uids import digest_uid
 
-# Our private coding scheme, PS3.16 section 8.2: CID 7203 has no code for noise reduction.
-CODING_SCHEME = "99DAEPACS"
+# CID 7203 has no code for noise reduction. A URN names our concept without a private coding scheme, whose
+# designator judges complain of (PS3.3 section 8.1).
+NOISE_REDUCTION_URN = f"urn:oid:{digest_uid('code', 'dae-pacs', 'noise reduction by a trained denoiser')}"
 _EQUIPMENT_KEYWORDS = (
     "Manufacturer",
     "InstitutionName",
@@ -95,8 +97,14 @@ def derivation_codes() -> list[Dataset]:
     """Say what was done in codes, CID 7203 and our own."""
     return [
         code("113087", "DCM", "Smoothing"),
-        code("NOISE-REDUCTION", CODING_SCHEME, "Noise reduction by a trained denoiser"),
+        _noise_reduction(),
     ]
+
+
+def _noise_reduction() -> Dataset:
+    item = Dataset()
+    item.URNCodeValue, item.CodeMeaning = NOISE_REDUCTION_URN, "Noise reduction by a trained denoiser"
+    return item
 
 
 def source_image(source: Dataset) -> Dataset:
@@ -108,17 +116,6 @@ def source_image(source: Dataset) -> Dataset:
         code("121322", "DCM", "Source image for image processing operation")
     ]
     return item
-
-
-def coding_schemes(source: Dataset) -> list[Dataset]:
-    """Identify our coding scheme beside those that the source identifies, PS3.3 section C.12.1.1.9."""
-    kept = copied_items(source, "CodingSchemeIdentificationSequence")
-    if any(peek.string(item, "CodingSchemeDesignator") == CODING_SCHEME for item in kept):
-        return kept
-    item = Dataset()
-    item.CodingSchemeDesignator = CODING_SCHEME
-    item.CodingSchemeName = "Codes of dae-pacs"
-    return [*kept, item]
 
 
 def contributing_equipment(source: Dataset, derivation: Derivation, now: datetime) -> list[Dataset]:
@@ -142,7 +139,9 @@ def _acquisition(source: Dataset) -> Dataset:
 
 def _ourselves(source: Dataset, derivation: Derivation, now: datetime) -> Dataset:
     item = Dataset()
-    item.set_original_encoding(False, True, list(peek.encodings(source)))
+    item.set_original_encoding(
+        is_implicit_vr=False, is_little_endian=True, character_encoding=list(peek.encodings(source))
+    )
     item.PurposeOfReferenceCodeSequence = [code(PROCESSING_EQUIPMENT, "DCM", "Processing Equipment")]
     item.Manufacturer = MANUFACTURER
     item.StationName = derivation.ae_title

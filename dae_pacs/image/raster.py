@@ -17,7 +17,7 @@ from dae_pacs.image.layout import Layout
 
 _FORMATS = frozenset({"JPEG", "PNG", "TIFF", "MPO"})
 # Pillow's modes of one grey channel, and what their cells are.
-_GREY_MODES = {"L": np.dtype("u1"), "I;16": np.dtype("u2"), "I;16L": np.dtype("u2"), "I;16B": np.dtype("u2")}
+_GREY_MODES = {"L": "u1", "I;16": "u2", "I;16L": "u2", "I;16B": "u2"}
 # Modes whose channels may all be the same grey; the alpha channel must be opaque.
 _COLOUR_MODES = frozenset({"RGB", "LA", "RGBA"})
 # Larger than any detector or film scanner; beyond it a small file would take gigabytes.
@@ -55,7 +55,7 @@ def read(path: Path) -> Raster:
     """
     try:
         with warnings.catch_warnings():
-            # Pillow's own limit warns at a size that radiographs reach; ours is checked below, before decoding.
+            # Pillow's own limit warns at a size that radiographs reach; ours is checked before decoding.
             warnings.simplefilter("ignore")
             with Image.open(path) as image:
                 _check(image, path)
@@ -91,9 +91,9 @@ def _raster(image: Image.Image, path: Path) -> Raster:
     mode = image.mode
     if mode in _COLOUR_MODES:
         cells = _grey_of(cells, mode, path)
-    stored = np.ascontiguousarray(cells).astype(_GREY_MODES.get(mode, np.dtype("u1")), copy=False)[np.newaxis]
+    stored = np.array(cells, dtype="u1" if mode in _COLOUR_MODES else _GREY_MODES[mode])[np.newaxis]
     bits = 8 * stored.dtype.itemsize
-    layout = Layout("PixelData", 1, *stored.shape[1:], bits, bits, bits - 1, is_signed=False)
+    layout = Layout("PixelData", 1, image.height, image.width, bits, bits, bits - 1, is_signed=False)
     return Raster(
         values=stored.astype(np.float32),
         keep=find_keep(stored[0], layout, None)[np.newaxis],
@@ -137,11 +137,12 @@ _ORIENTATION = 0x0112
 def write(raster: Raster, values: NDArray[np.float32], path: Path) -> None:
     """Write processed values in the source's format and depth, onto stable storage.
 
-    Where a value is the one that was read, bit for bit, or the pixel is kept, the cell is the one that was read.
+    Where a value is the one that was read, or the pixel is kept, the cell is the one that was read.
 
     Args:
         raster: what `read` gave.
         values: the shape of `raster.values`, float32.
+        path: where to.
 
     Raises:
         PixelError: another shape, or values that are not finite.
@@ -150,7 +151,7 @@ def write(raster: Raster, values: NDArray[np.float32], path: Path) -> None:
         raise PixelError(
             f"The processed picture is {values.shape}, {raster.values.shape} finite numbers were expected"
         )
-    cells = np.clip(np.rint(values), 0, np.iinfo(raster.dtype).max).astype(raster.dtype)
+    cells = np.clip(np.rint(values), 0, 255 if raster.dtype == np.uint8 else 65535).astype(raster.dtype)
     cells = np.where(raster.keep | (values == raster.values), raster.stored, cells)[0]
     with durable_file(path) as file:
         _image(cells, raster.extras.get("mode", "L")).save(file, format=raster.format, **_options(raster))

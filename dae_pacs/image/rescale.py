@@ -1,4 +1,4 @@
-"""From stored values to the modality's unit and back (Modality LUT, PS3.3 sections C.11.1 and C.7.6.16.2.9)."""
+"""From stored values to the modality's unit and back (Modality LUT, PS3.3 C.11.1 and C.7.6.16.2.9)."""
 
 from dataclasses import dataclass
 
@@ -12,6 +12,7 @@ from dae_pacs.image import peek
 from dae_pacs.image.layout import Layout
 
 _SIXTEEN_BITS = 1 << 16
+_EXACT_IN_FLOAT32 = 1 << 23
 
 
 @dataclass(frozen=True)
@@ -35,16 +36,24 @@ class Rescale:
         if self.table is not None:
             last = len(self.table.entries) - 1
             places = np.clip(stored.astype(np.int64) - self.table.first, 0, last)
-            return self.table.entries[places]
+            return np.asarray(self.table.entries[places])
         slope, intercept = self.slope[index], self.intercept[index]
         if slope == 1.0 and intercept == 0.0:
             return stored.astype(np.float32)
-        if stored.dtype.kind in "ui" and stored.dtype.itemsize <= 2:
-            return _all_values(stored.dtype, slope, intercept)[stored.view(f"u{stored.dtype.itemsize}")]
+        is_short = stored.dtype.kind in "ui" and stored.dtype.itemsize <= 2
+        if is_short and slope == 1.0 and intercept.is_integer() and abs(intercept) < _EXACT_IN_FLOAT32:
+            # Whole numbers this small add up exactly in float32.
+            shifted = stored.astype(np.float32)
+            shifted += np.float32(intercept)
+            return shifted
+        if is_short:
+            return np.asarray(
+                _all_values(stored.dtype, slope, intercept)[stored.view(f"u{stored.dtype.itemsize}")]
+            )
         return (stored.astype(np.float64) * slope + intercept).astype(np.float32)
 
     def to_stored(self, values: NDArray[np.float32], index: int) -> NDArray[np.float64]:
-        """Map one frame back: float64, neither rounded to integers nor clipped (a table gives its integers)."""
+        """Map one frame back: float64, neither rounded nor clipped, but for a table, which gives integers."""
         if self.table is not None:
             return _nearest_places(values, self.table)
         back = values.astype(np.float64)
@@ -54,7 +63,7 @@ class Rescale:
 
 
 def _all_values(dtype: np.dtype[np.generic], slope: float, intercept: float) -> NDArray[np.float32]:
-    """Tabulate the transform over every cell pattern: exact in float64, rounded once, and quick to look up."""
+    """Tabulate the transform over every cell: exact in float64, rounded once, and quick to look up."""
     patterns = np.arange(1 << (8 * dtype.itemsize), dtype=f"u{dtype.itemsize}").view(dtype)
     return (patterns.astype(np.float64) * slope + intercept).astype(np.float32)
 
@@ -86,13 +95,14 @@ def read_rescale(ds: Dataset, layout: Layout) -> Rescale:
 
 
 def _per_frame(ds: Dataset, frames: int) -> tuple[Dataset, ...]:
-    """Return, for each frame, the data set that carries its slope: its own group, the shared one, or the root."""
+    """Return the data set that carries each frame's slope: its own group, the shared one, or the root."""
     shared = next((_transform_of(item) for item in peek.items(ds, "SharedFunctionalGroupsSequence")), None)
     default = shared if shared is not None else ds
     own = peek.items(ds, "PerFrameFunctionalGroupsSequence")
     if own and len(own) != frames:
         raise PixelError(
-            f"Number of Frames says {frames}, the functional groups describe {len(own)} frames; the header is wrong"
+            f"Number of Frames says {frames}, the functional groups describe {len(own)} frames; "
+            "the header is wrong"
         )
     transforms = (_transform_of(item) for item in own)
     return tuple(default if found is None else found for found in transforms) if own else (default,) * frames
@@ -123,11 +133,8 @@ def _read_table(item: Dataset, layout: Layout) -> Table:
     if layout.is_signed and first >= _SIXTEEN_BITS // 2:
         first -= _SIXTEEN_BITS
     elem = peek.element(item, "LUTData")
-    if isinstance(elem, RawDataElement):
-        order = "<" if elem.is_little_endian else ">"
-        data = elem.value or b""
-    else:
-        order, data = "<", elem.value if elem is not None else b""
+    order = ">" if isinstance(elem, RawDataElement) and not elem.is_little_endian else "<"
+    data: object = (elem.value if elem is not None else None) or b""
     if not isinstance(data, bytes):
         entries = np.asarray(data, dtype=np.float32).ravel()
     elif descriptor[2] <= 8 and len(data) in (count, count + count % 2):
@@ -142,7 +149,7 @@ def _read_table(item: Dataset, layout: Layout) -> Table:
 
 
 def read_unit(ds: Dataset) -> str:
-    """Return the unit of the values: "HU", "US" (unspecified), PET's units, or "grey" where nothing is said."""
+    """Return the unit: "HU", "US" (unspecified), PET's units, or "grey" where nothing is said."""
     groups = (
         *peek.items(ds, "SharedFunctionalGroupsSequence"),
         *peek.items(ds, "PerFrameFunctionalGroupsSequence")[:1],

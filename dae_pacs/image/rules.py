@@ -1,4 +1,4 @@
-"""The header of a derived object: ONE table of what changes. What it doesn't name is inherited byte for byte."""
+"""The header of a derived object: ONE table of what changes; the rest is inherited byte for byte."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -37,7 +37,29 @@ Element = DataElement | RawDataElement
 Change = Callable[[Making], Element | None]
 
 _CT = "1.2.840.10008.5.1.4.1.1.2"
-# DX, MG and IO, for presentation and for processing: Image Type value 3 is there, and empty (PS3.3 C.8.11.3.1.1).
+# Classes whose frames are described in functional groups (PS3.4 table B.5-1): Enhanced CT, MR, MR Color, XA,
+# XRF, PET and US Volume; X-Ray 3D and Breast Tomosynthesis; Legacy Converted CT, MR and PET.
+_ENHANCED = frozenset(
+    f"1.2.840.10008.5.1.4.1.1.{number}"
+    for number in (
+        *(
+            "2.1",
+            "4.1",
+            "4.3",
+            "12.1.1",
+            "12.2.1",
+            "130",
+            "6.2",
+            "13.1.1",
+            "13.1.2",
+            "13.1.3",
+            "13.1.4",
+            "13.1.5",
+        ),
+        *("2.2", "4.4", "128.1"),
+    )
+)
+# DX, MG and IO, for presentation and processing: Image Type value 3 is there, and empty (PS3.3 C.8.11.3).
 _DIGITAL_X_RAY = tuple(
     f"1.2.840.10008.5.1.4.1.1.1.{number}" for number in ("1", "1.1", "2", "2.1", "3", "3.1")
 )
@@ -94,7 +116,7 @@ def _series_uid(making: Making) -> Element:
 
 
 def _concatenation_uid(making: Making) -> Element | None:
-    """The parts of a concatenation must agree on a UID that is not the source's (PS3.3 section C.7.6.16.2.2.4)."""
+    """Give the parts of a concatenation one UID that is not the source's (PS3.3 C.7.6.16.2.2.4)."""
     value = peek.string(making.source, "ConcatenationUID")
     if not value:
         return None
@@ -133,17 +155,13 @@ def _source_image(making: Making) -> Element | None:
     return provenance.sequence("SourceImageSequence", [provenance.source_image(making.source)])
 
 
-def _coding_schemes(making: Making) -> Element:
-    return provenance.sequence("CodingSchemeIdentificationSequence", provenance.coding_schemes(making.source))
-
-
 def _equipment(making: Making) -> Element:
     items = provenance.contributing_equipment(making.source, making.derivation, _local(making))
     return provenance.sequence("ContributingEquipmentSequence", items)
 
 
 def _local(making: Making) -> datetime:
-    """Tell the time in the zone that the object's other times are in (PS3.3 section C.12.1.1.8), or local time."""
+    """Tell the time in the object's own zone (PS3.3 section C.12.1.1), or local time."""
     offset = peek.string(making.source, "TimezoneOffsetFromUTC")
     if making.now.tzinfo is None:
         return making.now
@@ -227,7 +245,6 @@ HEADER_CHANGES: Mapping[str, Change] = MappingProxyType(
         "DerivationCodeSequence": _derivation_codes,
         "SourceImageSequence": _source_image,
         "ContributingEquipmentSequence": _equipment,
-        "CodingSchemeIdentificationSequence": _coding_schemes,
         # What was lost before us stays lost
         "LossyImageCompression": _lossy,
         "LossyImageCompressionMethod": _lossy_method,
@@ -281,7 +298,7 @@ def is_inherited(ds: Dataset, tag: BaseTag, *, is_root: bool) -> bool:
 def _is_kept_private(ds: Dataset, tag: BaseTag) -> bool:
     """Say whether a private element, or the creator that reserves its block, is listed in `KEPT_PRIVATE`."""
     block = tag.element if tag.is_private_creator else tag.element >> 8
-    creator = ds.get_item(BaseTag(tag.group << 16 | block))
+    creator = ds.get_item(BaseTag(tag.group << 16 | block), keep_deferred=True)
     if creator is None or creator.value is None:
         return False
     value = creator.value
@@ -294,4 +311,4 @@ def _is_kept_private(ds: Dataset, tag: BaseTag) -> bool:
 
 def has_functional_groups(ds: Dataset) -> bool:
     """Say whether an object describes its frames in functional groups (PS3.3 section C.7.6.16)."""
-    return _FUNCTIONAL_GROUPS in ds
+    return _FUNCTIONAL_GROUPS in ds or peek.string(ds, "SOPClassUID") in _ENHANCED

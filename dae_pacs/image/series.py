@@ -1,4 +1,3 @@
-# ruff: noqa: N815 (DICOM keywords stand verbatim, STYLE.md rule 8)
 """Find the series in files and folders, with their slices in the order of space."""
 
 import os
@@ -6,17 +5,22 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from pydicom.dataset import Dataset
 
 from dae_pacs.errors import InputError
 from dae_pacs.image import peek
-from dae_pacs.image.header import read_header
+from dae_pacs.image.header import read_header, summarise
 from dae_pacs.image.support import reason_not_denoised
+from dae_pacs.image.volume import is_volume
 
 # First bytes of the raster formats that `raster` reads.
 _RASTER_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+# A file so named that is no DICOM is broken rather than something else; many DICOM files have no suffix.
+_DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class SeriesFiles:
     SeriesInstanceUID: str
     StudyInstanceUID: str
     Modality: str
+    SeriesNumber: int | None
     paths: tuple[Path, ...]
 
 
@@ -35,15 +40,19 @@ class Scan:
 
     series: tuple[SeriesFiles, ...]
     rasters: tuple[Path, ...]
-    problems: tuple[tuple[Path, str], ...]
-    """Everything that is passed over, with the reason."""
+    """Pictures and researchers' volumes."""
+    passed_over: tuple[tuple[Path, str], ...]
+    """What is sound and not ours to denoise, or no image at all, with the reason."""
+    unreadable: tuple[tuple[Path, str], ...]
+    """What should have been readable and is not, with the reason."""
 
 
 @dataclass
 class _Findings:
     slices: dict[tuple[str, str], list["_Slice"]] = field(default_factory=lambda: defaultdict(list))
     rasters: list[Path] = field(default_factory=list)
-    problems: list[tuple[Path, str]] = field(default_factory=list)
+    passed_over: list[tuple[Path, str]] = field(default_factory=list)
+    unreadable: list[tuple[Path, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -51,23 +60,24 @@ class _Slice:
     path: Path
     SOPInstanceUID: str
     Modality: str
+    SeriesNumber: int | None
     order: tuple[float, ...]
 
 
 def scan(paths: Iterable[Path]) -> Scan:
-    """Walk files and folders; tell DICOM from JPEG, PNG and TIFF by content, never by name."""
+    """Walk files and folders; tell DICOM and pictures by content, volumes by their names."""
     findings = _Findings()
     seen: set[Path] = set()
     for path in paths:
-        for file in _files(path, findings.problems):
+        for file in _files(path, findings.unreadable):
             real = file.resolve()
             if real not in seen:
                 seen.add(real)
                 _sort_in(file, findings)
     series = tuple(
-        _series(study, uid, slices, findings.problems) for (study, uid), slices in findings.slices.items()
+        _series(study, uid, slices, findings.passed_over) for (study, uid), slices in findings.slices.items()
     )
-    return Scan(series, tuple(findings.rasters), tuple(findings.problems))
+    return Scan(series, tuple(findings.rasters), tuple(findings.passed_over), tuple(findings.unreadable))
 
 
 def _files(path: Path, problems: list[tuple[Path, str]]) -> Iterator[Path]:
@@ -91,41 +101,53 @@ def _files(path: Path, problems: list[tuple[Path, str]]) -> Iterator[Path]:
 def _sort_in(path: Path, findings: _Findings) -> None:
     try:
         with path.open("rb") as file:
-            if file.read(8).startswith(_RASTER_STARTS) and not _has_dicom_prefix(path):
+            start = file.read(8)
+            is_dicom = _has_dicom_prefix(file)
+            if not is_dicom and (start.startswith(_RASTER_STARTS) or is_volume(path)):
                 findings.rasters.append(path)
                 return
             file.seek(0)
             ds = read_header(file)
     except OSError as error:
-        findings.problems.append((path, f"it can't be read: {error.strerror or error}"))
+        findings.unreadable.append((path, f"it can't be read: {error.strerror or error}"))
         return
     except InputError as error:
-        findings.problems.append((path, str(error)))
+        looks_like_dicom = is_dicom or path.suffix.lower() in _DICOM_SUFFIXES
+        (findings.unreadable if looks_like_dicom else findings.passed_over).append((path, str(error)))
         return
     reason = reason_not_denoised(ds)
     if reason is not None:
-        findings.problems.append((path, reason))
+        findings.passed_over.append((path, reason))
         return
     key = (peek.string(ds, "StudyInstanceUID"), peek.string(ds, "SeriesInstanceUID"))
-    found = _Slice(path, peek.string(ds, "SOPInstanceUID"), peek.string(ds, "Modality"), _order(ds))
+    found = _Slice(
+        path,
+        peek.string(ds, "SOPInstanceUID"),
+        peek.string(ds, "Modality"),
+        summarise(ds).SeriesNumber,
+        _order(ds),
+    )
     findings.slices[key].append(found)
 
 
-def _has_dicom_prefix(path: Path) -> bool:
-    """Say whether a file is DICOM for all that its preamble says: a preamble may be a TIFF header (PS3.10 7.1)."""
-    with path.open("rb") as file:
-        file.seek(128)
-        return file.read(4) == b"DICM"
+def _has_dicom_prefix(file: BinaryIO) -> bool:
+    """Say whether a file is DICOM, whatever its preamble looks like (PS3.10 section 7.1)."""
+    file.seek(128)
+    return file.read(4) == b"DICM"
 
 
-def _series(study: str, uid: str, slices: list[_Slice], problems: list[tuple[Path, str]]) -> SeriesFiles:
+def _series(study: str, uid: str, slices: list[_Slice], passed_over: list[tuple[Path, str]]) -> SeriesFiles:
     kept: dict[str, _Slice] = {}
     for found in slices:
         first = kept.setdefault(found.SOPInstanceUID, found)
         if first is not found:
-            problems.append((found.path, f"the same SOP Instance UID as {first.path}; only that one is used"))
+            passed_over.append(
+                (found.path, f"the same SOP Instance UID as {first.path}; only that one is used")
+            )
     in_order = sorted(kept.values(), key=lambda found: (found.order, str(found.path)))
-    return SeriesFiles(uid, study, in_order[0].Modality, tuple(found.path for found in in_order))
+    first = in_order[0]
+    paths = tuple(found.path for found in in_order)
+    return SeriesFiles(uid, study, first.Modality, first.SeriesNumber, paths)
 
 
 def _order(ds: Dataset) -> tuple[float, ...]:
@@ -148,7 +170,7 @@ def _order(ds: Dataset) -> tuple[float, ...]:
         return (0.0, 0.0, number)
     normal = np.cross(orientation[:3], orientation[3:])
     place = float(np.round(position @ normal, 3))
-    # Slices of one acquisition stay together in a series that holds several, e.g. a localizer of two directions.
+    # A localizer of two directions: slices of one direction stay together.
     return (float(np.round(np.abs(normal), 2) @ (100.0, 10.0, 1.0)), place, number)
 
 

@@ -74,7 +74,7 @@ def transfer_syntax(ds: Dataset) -> str:
 
 
 def embedded_overlays(ds: Dataset) -> tuple[int, ...]:
-    """Return the groups of overlays that lie in unused bits of the pixel cells (retired, PS3.3-2004 C.9.2)."""
+    """Return the groups of overlays that lie in unused bits of the cells (retired, PS3.3-2004 C.9.2)."""
     return tuple(
         group
         for group in range(0x6000, 0x6100, 2)
@@ -93,8 +93,8 @@ def _native_cells(
         )
     if found - expected >= expected // layout.frames and found - expected > 1:
         raise PixelError(
-            f"The object holds {found} bytes of pixels where its header promises {expected}: whole frames would be "
-            "lost, so it is not touched"
+            f"The object holds {found} bytes of pixels where its header promises {expected}: "
+            "whole frames would be lost, so it is not touched"
         )
     width = layout.bits_allocated // 8
     if width == 1 and is_words and not is_little:
@@ -143,10 +143,10 @@ def _within_bits_stored(cells: NDArray[np.generic], layout: Layout, info: Stream
     slack = ((layout.highest - layout.lowest) >> 4) if info.is_lossy else 0
     if lowest < layout.lowest - slack or highest > layout.highest + slack:
         raise PixelError(
-            f"Bits Stored {layout.bits_stored} can't hold the compressed values, which reach from {lowest} to "
-            f"{highest} with {info.precision} bits; the header is wrong, the object is not touched"
+            f"Bits Stored {layout.bits_stored} can't hold the compressed values, {lowest} to {highest} "
+            f"with {info.precision} bits; the header is wrong, the object is not touched"
         )
-    return np.clip(as_signed, layout.lowest, layout.highest).view(cells.dtype)
+    return np.asarray(np.clip(as_signed, layout.lowest, layout.highest)).view(cells.dtype)
 
 
 def extract(cells: NDArray[np.generic], layout: Layout) -> NDArray[np.generic]:
@@ -154,6 +154,7 @@ def extract(cells: NDArray[np.generic], layout: Layout) -> NDArray[np.generic]:
 
     Args:
         cells: unsigned integers as wide as Bits Allocated, any shape; floats are returned as they are.
+        layout: of the image.
     """
     if layout.is_float:
         return cells
@@ -178,7 +179,7 @@ def _field(cells: NDArray[np.generic], shift: int, bits: int, *, is_signed: bool
 
 
 def pack(stored: NDArray[np.generic], layout: Layout) -> bytes:
-    """Write stored values into little endian cells, right-aligned as PS3.5 section 8.1.1 wants it, even length."""
+    """Write stored values into little endian cells, right-aligned (PS3.5 section 8.1.1), even length."""
     little = np.ascontiguousarray(stored, dtype=layout.dtype.newbyteorder("<"))
     data = little.tobytes()
     return data + b"\0" * (len(data) % 2)

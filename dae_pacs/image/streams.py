@@ -1,6 +1,6 @@
 """Read a compressed frame's own header, so that it can be held against the DICOM header before decoding.
 
-JPEG, JPEG lossless and JPEG-LS: ITU-T T.81 Annex B and T.87 Annex C. JPEG 2000 and HTJ2K: ITU-T T.800 Annex A.
+JPEG and JPEG lossless: ITU-T T.81 Annex B. JPEG-LS: T.87 Annex C. JPEG 2000 and HTJ2K: T.800 Annex A.
 """
 
 import struct
@@ -26,7 +26,7 @@ class StreamInfo:
     precision: int
     is_signed: bool
     is_lossy: bool
-    """True where the coding certainly lost something; a wavelet that could have lost nothing counts as not."""
+    """True where the coding certainly lost something; what might have lost nothing counts as not."""
     marker: int
     """The start-of-frame marker of the JPEG family, 0x51 for JPEG 2000."""
 
@@ -49,8 +49,8 @@ def read_stream(data: bytes) -> StreamInfo:
             "A compressed frame is cut off within its own header; the object must be sent again"
         ) from error
     raise PixelError(
-        f"A compressed frame starts with {data[:4].hex() or 'nothing'}, which is neither JPEG, JPEG-LS nor JPEG 2000; "
-        "the transfer syntax or the object is wrong"
+        f"A compressed frame starts with {data[:4].hex() or 'nothing'}, "
+        "which is neither JPEG, JPEG-LS nor JPEG 2000; the transfer syntax or the object is wrong"
     )
 
 
@@ -77,7 +77,7 @@ def _read_jpeg(data: bytes) -> StreamInfo:
         raise PixelError("A JPEG frame has no frame header; the object must be sent again")
     marker, precision, rows, columns, samples = frame
     is_lossy = near > 0 if marker == _JPEG_LS else marker not in _LOSSLESS_MARKERS
-    return StreamInfo(rows, columns, samples, precision, False, is_lossy, marker)
+    return StreamInfo(rows, columns, samples, precision, is_signed=False, is_lossy=is_lossy, marker=marker)
 
 
 def _read_j2k(data: bytes, start: int) -> StreamInfo:

@@ -10,8 +10,8 @@ from dae_pacs.image.layout import GREY
 from dae_pacs.image.own import is_own
 from dae_pacs.image.stored import transfer_syntax
 
-# SOP classes by the roots of their UIDs (PS3.4 table B.5-1, PS3.6 table A-1): they carry no image, or one whose
-# numbers are not an acquisition's.
+# SOP classes by the roots of their UIDs (PS3.4 table B.5-1, PS3.6 table A-1): they carry no image, or one
+# whose numbers are not an acquisition's.
 _OTHER_OBJECTS = (
     ("1.2.840.10008.5.1.4.1.1.88.", "structured report"),
     ("1.2.840.10008.5.1.4.1.1.11.", "presentation state"),
@@ -79,7 +79,7 @@ def _reason_by_pixels(ds: Dataset) -> str | None:
     photometric = peek.string(ds, "PhotometricInterpretation")
     samples = peek.integer(ds, "SamplesPerPixel") or 1
     if samples != 1 or photometric not in GREY:
-        return f"colour or palette ({photometric or 'no photometric interpretation'}, {samples} samples): only grey"
+        return f"colour or palette ({photometric or 'nothing said'}, {samples} samples): only grey"
     bits = peek.integer(ds, "BitsAllocated")
     if bits == _ONE_BIT:
         return "one bit a pixel: a mask, no image to denoise"

@@ -1,4 +1,3 @@
-# ruff: noqa: N803 (DICOM keywords stand verbatim, STYLE.md rule 8)
 """Derived UIDs: a digest of what an image was made of, so that making it twice makes the same object."""
 
 import hashlib

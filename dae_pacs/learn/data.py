@@ -145,8 +145,9 @@ def _items(paths: Iterable[Path]) -> tuple[list[Item], list[tuple[str, str]]]:
             continue
         seen[digest] = path
         group = _group(path)
-        for frame in np.linspace(0, len(frames) - 1, min(len(frames), FRAMES_PER_FILE), dtype=int):
-            items.append({"image": str(path), "frame": int(frame), "group": group, "pixels": frames[0].size})
+        chosen = np.linspace(0, len(frames) - 1, min(len(frames), FRAMES_PER_FILE), dtype=int)
+        common: Item = {"image": str(path), "group": group, "pixels": frames[0].size}
+        items += [{**common, "frame": int(frame)} for frame in chosen]
     return items, problems
 
 

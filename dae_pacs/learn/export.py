@@ -43,7 +43,9 @@ class Facts:
     """The knobs of the recipe that the card shows."""
 
 
-def export_bundle(network: nn.Module, folder: str | Path, *, architecture: Mapping[str, Any], facts: Facts) -> Path:
+def export_bundle(
+    network: nn.Module, folder: str | Path, *, architecture: Mapping[str, Any], facts: Facts
+) -> Path:
     """Write a bundle; an older one under that name is replaced once the new one is whole.
 
     Raises:
@@ -71,7 +73,9 @@ def export_bundle(network: nn.Module, folder: str | Path, *, architecture: Mappi
         shutil.rmtree(target, ignore_errors=True)
         part.rename(target)
     except OSError as error:
-        raise TrainingError(f"bundle {target} can't be written: {error.strerror}. Free some room there.") from error
+        raise TrainingError(
+            f"bundle {target} can't be written: {error.strerror}. Free some room there."
+        ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
     logger.info("bundle written to %s", target)

@@ -1,6 +1,7 @@
-"""Denoise a folder from a MONAI configuration: with a bundle, or with a network that takes images as they are."""
+"""Denoise a folder from a MONAI configuration, with a bundle or with a network that takes images as they are."""
 
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,8 +14,11 @@ from torch.nn import functional
 
 from dae_pacs.denoise.engine import open_denoiser
 from dae_pacs.denoise.protocol import Denoiser
-from dae_pacs.errors import InputError, TrainingError
-from dae_pacs.image import derive, files, pixels, raster
+from dae_pacs.errors import InputError, TrainingError, UnsupportedImageError
+from dae_pacs.image import files, pixels, raster
+from dae_pacs.image.derive import derive, derived_series_number
+from dae_pacs.image.provenance import Derivation
+from dae_pacs.image.support import reason_not_denoised
 
 logger = logging.getLogger(__name__)
 
@@ -83,10 +87,12 @@ def pass_folder_through(
     return _each(Path(folder), Path(output), one)
 
 
-def _each(folder: Path, output: Path, one) -> int:  # type: ignore[no-untyped-def]
+def _each(folder: Path, output: Path, one: Callable[[Path, Path], None]) -> int:
     written = 0
     problems: list[str] = []
-    for source in sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")):
+    for source in sorted(
+        path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")
+    ):
         target = output / source.relative_to(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -98,7 +104,9 @@ def _each(folder: Path, output: Path, one) -> int:  # type: ignore[no-untyped-de
             written += 1
     if not written:
         why = f"the first: {problems[0]}" if problems else "it is empty"
-        raise TrainingError(f"{folder}: no image could be denoised; {why}. Expected JPG, PNG, TIFF or DICOM there.")
+        raise TrainingError(
+            f"{folder}: no image could be denoised; {why}. Expected JPG, PNG, TIFF or DICOM there."
+        )
     logger.info("%d images denoised into %s, %d passed over", written, output, len(problems))
     return written
 
@@ -106,7 +114,36 @@ def _each(folder: Path, output: Path, one) -> int:  # type: ignore[no-untyped-de
 def _denoise_raster(denoiser: Denoiser, source: Path, target: Path, *, strength: float) -> None:
     picture = raster.read(source)
     noise = denoiser.calibrate(list(picture.values), list(picture.keep))
-    raster.write(picture, denoiser.denoise(picture.values, picture.keep, noise=noise, strength=strength), target)
+    raster.write(
+        picture, denoiser.denoise(picture.values, picture.keep, noise=noise, strength=strength), target
+    )
+
+
+def _denoise_dicom(denoiser: Denoiser, source: Path, target: Path, *, strength: float) -> None:
+    ds = files.read(source)
+    reason = reason_not_denoised(ds)
+    if reason is not None:
+        raise UnsupportedImageError(reason)
+    decoded = pixels.decode(ds)
+    noise = denoiser.calibrate(list(decoded.values), list(decoded.keep))
+    clean = denoiser.denoise(decoded.values, decoded.keep, noise=noise, strength=strength)
+    identity = denoiser.identity
+    made = derive(
+        ds,
+        pixels.encode(clean, decoded),
+        derivation=Derivation(
+            model_name=identity.name,
+            model_version=identity.version,
+            model_digest=identity.digest,
+            strength=strength,
+            description="{source} denoised s={strength:.1f}",
+            ae_title="DAE_PACS",
+        ),
+        content_digest=files.file_digest(source),
+        series_number=derived_series_number(ds.get("SeriesNumber"), ()),
+        now=datetime.now(UTC),
+    )
+    files.write(made, target)
 
 
 @torch.inference_mode()

@@ -1,10 +1,11 @@
-"""The network of a recipe: built by the same strict reader that the node uses, so that what trains also loads."""
+"""The network of a recipe, built by the strict reader that the node uses, so that what trains also loads."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from monai.inferers import Inferer
+from torch import Tensor, nn
 
 from dae_pacs.denoise.network import TARGETS, build
 
@@ -19,9 +20,23 @@ def make_network(architecture: Mapping[str, Any], *, device: torch.device | str 
     Raises:
         BundleError: an argument is unknown or out of bounds.
     """
-    return build(network_config(architecture)).to(device)
+    network = build(network_config(architecture)).to(device)
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def network_config(architecture: Mapping[str, Any]) -> dict[str, Any]:
     """Give the contents of network.json."""
     return {"_target_": TARGETS[0], **architecture}
+
+
+class ReducedPrecisionInferer(Inferer):  # type: ignore[misc]  # MONAI has no types
+    """Run the network's convolutions in bfloat16 while training; weights and losses stay float32.
+
+    Half the time of float32 on CPUs with AVX-512 BF16 and on GPUs since 2020; slower on others. The level of
+    the image never passes through bfloat16, since the network takes it away first (`DenoisingUNet.forward`).
+    """
+
+    def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *_: Any, **__: Any) -> Tensor:
+        """Give the network's output in float32."""
+        with torch.autocast(inputs.device.type, dtype=torch.bfloat16):
+            return network(inputs).float()

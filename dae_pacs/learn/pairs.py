@@ -38,7 +38,11 @@ class Noise:
     def model(self, factor: float = 1.0) -> NoiseModel:
         """Describe it to the stabiliser, the standard deviation multiplied by `factor`."""
         return affine(
-            gain=self.gain * factor**2, offset=self.sigma**2 * factor**2, low=0.0, high=BRIGHTEST, unit="reference"
+            gain=self.gain * factor**2,
+            offset=self.sigma**2 * factor**2,
+            low=0.0,
+            high=BRIGHTEST,
+            unit="reference",
         )
 
     def added_to(self, clean: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Put known noise on references and stabilise them as the node does, so that a network can learn from pairs."""
+"""Put known noise on references and stabilise them as the node does: pairs for a network to learn from."""
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
@@ -15,7 +15,7 @@ REFERENCE_HEADROOM = 2.0
 """A reference's own noise must be well below what is put on top: the network learns to keep it."""
 
 
-class SimulateNoised(RandomizableTransform, MapTransform):
+class SimulateNoised(RandomizableTransform, MapTransform):  # type: ignore[misc]  # MONAI has no types
     """Turn a reference into a pair: `<key>` noisy and `label` clean, both stabilised.
 
     The stabiliser is told a wrong level on purpose, since estimates are: by a factor from 1/`blind_factor` to
@@ -62,7 +62,9 @@ class SimulateNoised(RandomizableTransform, MapTransform):
                 noise = self._random_noise(rng, reference_sigma=float(made.get(f"{key}_sigma", 0.0)))
                 told_factor = math.exp(rng.uniform(-1, 1) * math.log(self.blind_factor))
                 is_clean = rng.uniform() < self.clean_share
-            noisy, clean = as_pair(reference, noise=noise, told_factor=told_factor, is_clean=is_clean, rng=rng)
+            noisy, clean = as_pair(
+                reference, noise=noise, told_factor=told_factor, is_clean=is_clean, rng=rng
+            )
             made[key] = torch.from_numpy(noisy)[None]
             made["label"] = torch.from_numpy(clean)[None]
         return made

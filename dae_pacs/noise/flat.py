@@ -66,7 +66,7 @@ def measure(values: NDArray[np.float32], levels: NDArray[np.float64]) -> Measure
     """
     parts = _halves(values)
     bins = _bins(levels)
-    typical = np.mean([part.mean(axis=1) for part in parts], axis=0, dtype=np.float64)
+    typical = np.asarray(np.concatenate(parts, axis=1).mean(axis=1), dtype=np.float64)
     lowest = _flattest(typical, bins)
     known = _merged(
         np.array([levels[members].mean() for members in lowest]),

@@ -86,9 +86,9 @@ def change(
 ) -> NDArray[np.float32]:
     """Carry a change of z over to x, so that no change of z is no change of x, bit for bit.
 
-    The result is x + inverse(z_new) − inverse(z), plus what the inverse is biased by. That grows with the
-    share of the noise that was removed, 1 − (1 − s)², and is faded in over the first tenth of a sigma,
-    so that it never moves a pixel that the network left alone.
+    Elsewhere it is the inverse of z_new plus what that is biased by, which grows with the share of the noise
+    that was removed, 1 − (1 − s)², and is faded in over the first tenth of a sigma, so that a pixel that the
+    network hardly moved hardly moves.
 
     Args:
         frames: x, any shape, float32.
@@ -104,8 +104,8 @@ def change(
     for start in range(0, frames.size, BLOCK_PIXELS):
         x, old, new, target = (part[start : start + BLOCK_PIXELS] for part in flat)
         moved = np.minimum(np.abs(new - old) / (0.1 * strength), 1)
-        step = _backward(new, of) - _backward(old, of)
-        target[:] = x + (step + share * moved * np.interp(new, table[0], table[1]))
+        restored = _backward(new, of) + share * moved * np.interp(new, table[0], table[1])
+        target[:] = np.where(new == old, x, restored)
     return out
 
 

@@ -14,6 +14,7 @@ from typing import Final
 
 from dae_pacs.durable import flush_folder
 from dae_pacs.errors import SpoolError, SpoolFullError, TransitionError
+from dae_pacs.spool.files import spool_error
 from dae_pacs.spool.states import TRANSITIONS
 
 SCHEMA_VERSION: Final = 1
@@ -51,7 +52,10 @@ class Database:
     def __init__(self, path: Path, *, verify: bool = True) -> None:
         self.path = path.absolute()
         self.root = self.path.parent
-        _refuse_lost_ledger(self.path)
+        try:
+            _refuse_lost_ledger(self.path)
+        except OSError as error:
+            raise spool_error(error, f"looking for the ledger {self.path}") from error
         with _in_words(self.path):
             self._writer = self._connect()
             try:

@@ -5,10 +5,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dae_pacs.errors import SpoolError
-from dae_pacs.spool.backoff import backoff_s
+from dae_pacs.spool.backoff import LONGEST_BACKOFF_S, backoff_s
 from dae_pacs.spool.records import Delivery
 from dae_pacs.spool.rows import DELIVERY_COLUMNS, delivery_of
 from dae_pacs.spool.states import DeliveryStatus, check_transition
+
+
+def recover(connection: sqlite3.Connection, now: float) -> int:
+    """Let wait again what was being sent when the node went down."""
+    latest = now + 2 * LONGEST_BACKOFF_S  # beyond it only if the clock was set back meanwhile
+    for statement in (
+        "UPDATE deliveries SET next_try_at = ? WHERE status = 'waiting' AND next_try_at > ?",
+        "UPDATE destinations SET next_try_at = ? WHERE next_try_at > ?",
+    ):
+        connection.execute(statement, (now, latest))
+    return connection.execute(
+        "UPDATE deliveries SET status = 'waiting', next_try_at = ? WHERE status = 'sending'", (now,)
+    ).rowcount
 
 
 def add(connection: sqlite3.Connection, instance_id: int, destinations: Sequence[str], *, now: float) -> None:

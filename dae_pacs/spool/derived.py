@@ -49,7 +49,8 @@ def record(
 def _find(connection: sqlite3.Connection, new: NewDerived, *, root: Path) -> int | None:
     """Find the object made before under this UID, and take its file as it is now."""
     known = connection.execute(
-        "SELECT id, status FROM instances WHERE SOPInstanceUID = ? AND origin = 'derived'",
+        "SELECT id, status FROM instances"
+        " WHERE SOPInstanceUID = ? AND origin = 'derived' AND status <> 'quarantined'",
         (new.SOPInstanceUID,),
     ).fetchone()
     if known is None:

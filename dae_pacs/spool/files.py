@@ -166,21 +166,27 @@ class SpoolFiles:
         Raises:
             SpoolError: another node holds it.
         """
-        with (self.root / "node.lock").open("wb") as lock:
+        try:
+            lock = (self.root / "node.lock").open("wb")
+        except OSError as error:
+            raise spool_error(error, f"locking {self.root / 'node.lock'}") from error
+        with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+            except BlockingIOError as error:
                 raise SpoolError(
                     f"The spool {self.root} is in use by another node. Stop that one, or give this one "
                     "a spool of its own (node.spool)."
                 ) from error
+            except OSError as error:
+                raise spool_error(error, f"locking {self.root / 'node.lock'}") from error
             yield
 
     def open_incoming(self) -> IncomingFile:
         """Open a file for an object that is about to arrive."""
         return IncomingFile(self.incoming / f"{secrets.token_hex(16)}.dcm")
 
-    def settle(self, incoming: IncomingFile, *, SOPInstanceUID: str, transfer_syntax_uid: str) -> Path:  # noqa: N803
+    def settle(self, incoming: IncomingFile, *, SOPInstanceUID: str, transfer_syntax_uid: str) -> Path:
         """Move an incoming object into its durable place; afterwards it survives a power cut.
 
         The name is a digest over UID, transfer syntax and content, so no two instances ever share a file,

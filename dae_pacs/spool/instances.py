@@ -40,6 +40,20 @@ def keep(connection: sqlite3.Connection, new: NewInstance, plan: Plan, *, root: 
     return KeepOutcome.AGAIN
 
 
+def abandon(connection: sqlite3.Connection, new: NewInstance, *, root: Path) -> None:
+    """Delete the file of an object that could not be recorded, unless one kept before stands on it."""
+    stands = connection.execute(
+        "SELECT 1 FROM instances WHERE SOPInstanceUID = ? AND origin = 'received' AND path = ?"
+        " AND status IN ('kept', 'passed_over')",
+        (new.SOPInstanceUID, below(root, new.path)),
+    ).fetchone()
+    if stands is None:
+        try:
+            new.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise spool_error(error, "deleting an object that could not be recorded") from error
+
+
 def require_file(path: Path, size_bytes: int) -> None:
     """Refuse to record an object whose file is not there whole.
 

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Final
 
 from dae_pacs.errors import SpoolError
-from dae_pacs.spool.backoff import backoff_s
+from dae_pacs.spool.backoff import LONGEST_BACKOFF_S, backoff_s
 from dae_pacs.spool.records import Instance, Job, NewInstance, Plan
 from dae_pacs.spool.rows import INSTANCE_COLUMNS, JOB_COLUMNS, instance_of, job_of
 from dae_pacs.spool.states import PRIORITY_RANK, ImageStatus, JobStatus, check_transition
 
+_MOST_CRASHES: Final = 5
+"""More than the attempts of a job that merely fails: the node may have gone down for reasons of its own."""
 _REOPEN: Final = """
     UPDATE jobs SET status = :status, attempts = 0, not_before = 0, finished_at = NULL, reason = NULL
     WHERE id = :id"""
@@ -164,7 +166,8 @@ def pending_instances(connection: sqlite3.Connection, job_id: int, *, root: Path
     rows = connection.execute(
         f"SELECT {INSTANCE_COLUMNS} FROM job_images AS ji"  # noqa: S608
         " JOIN instances AS i ON i.id = ji.instance_id JOIN series AS s ON s.id = i.series_id"
-        " WHERE ji.job_id = ? AND ji.status = 'pending' AND i.status IN ('kept', 'passed_over') ORDER BY i.id",
+        " WHERE ji.job_id = ? AND ji.status = 'pending'"
+        " AND i.status IN ('kept', 'passed_over') ORDER BY i.id",
         (job_id,),
     )
     return [instance_of(row, root) for row in rows.fetchall()]
@@ -223,6 +226,26 @@ def _end_attempt(
         (status, reason, now + backoff_s(attempts), now if is_final else None, job_id),
     )
     return status
+
+
+def recover(connection: sqlite3.Connection, now: float) -> int:
+    """Make ready what ran when the node went down.
+
+    Once is the node's misfortune; a job that was running each time may be what brings it down, so it steps
+    behind the others, and at last fails, lest it stop them for ever.
+    """
+    connection.execute(
+        "UPDATE jobs SET not_before = ? WHERE status = 'ready' AND not_before > ?",
+        (now, now + 2 * LONGEST_BACKOFF_S),  # the clock was set back meanwhile
+    )
+    running = connection.execute("SELECT id, attempts FROM jobs WHERE status = 'running'").fetchall()
+    for row in running:
+        if row["attempts"] > 1:
+            reason = f"the node went down while it ran, after {row['attempts']} attempts in a row"
+            _end_attempt(connection, row["id"], reason=reason, max_attempts=_MOST_CRASHES, now=now)
+        else:
+            connection.execute("UPDATE jobs SET status = 'ready', owner = NULL WHERE id = ?", (row["id"],))
+    return len(running)
 
 
 def release(connection: sqlite3.Connection, job_id: int, owner: str) -> bool:

@@ -5,12 +5,13 @@ What stands behind the methods lies beside this file, by concept: `instances`, `
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from dae_pacs.errors import SpoolError
 from dae_pacs.spool import deliveries, derived, instances, jobs, reconcile, report, retention
-from dae_pacs.spool.backoff import LONGEST_BACKOFF_S
 from dae_pacs.spool.database import Database
 from dae_pacs.spool.files import SpoolFiles
 from dae_pacs.spool.records import (
@@ -58,22 +59,9 @@ class Ledger:
         this may cause is harmless: the same UIDs, made and sent again.
         """
         with self._database.writing() as connection:
-            connection.execute(
-                "UPDATE deliveries SET next_try_at = ? WHERE status = 'waiting' AND next_try_at > ?",
-                (now, now + 2 * LONGEST_BACKOFF_S),  # the clock was set back meanwhile
-            )
-            connection.execute(
-                "UPDATE destinations SET next_try_at = ? WHERE next_try_at > ?",
-                (now, now + 2 * LONGEST_BACKOFF_S),
-            )
             return Recovery(
-                jobs=connection.execute(
-                    "UPDATE jobs SET status = 'ready', owner = NULL WHERE status = 'running'"
-                ).rowcount,
-                deliveries=connection.execute(
-                    "UPDATE deliveries SET status = 'waiting', next_try_at = ? WHERE status = 'sending'",
-                    (now,),
-                ).rowcount,
+                jobs=jobs.recover(connection, now),
+                deliveries=deliveries.recover(connection, now),
                 associations=connection.execute("UPDATE associations SET is_open = 0 WHERE is_open").rowcount,
             )
 
@@ -85,12 +73,22 @@ class Ledger:
         """Record a received object whose file is settled, and all that follows from it.
 
         Raises:
-            SpoolError: it is not kept and must not be acknowledged.
+            SpoolError: it is not kept, its file is gone, and it must not be acknowledged.
         """
-        return self.keep_all([(new, plan)])[0]
+        try:
+            return self.keep_all([(new, plan)])[0]
+        except SpoolError:
+            # Where even this fails, start-up moves the file to quarantine.
+            with suppress(SpoolError), self._database.writing() as connection:
+                instances.abandon(connection, new, root=self._root)
+            raise
 
     def keep_all(self, objects: Sequence[tuple[NewInstance, Plan]]) -> list[KeepOutcome]:
-        """Record several received objects in one transaction, all or none, for one flush of the disk."""
+        """Record several received objects in one transaction, all or none, for one flush of the disk.
+
+        Raises:
+            SpoolError: none is kept; their files stay, so that each may be tried by itself with `keep`.
+        """
         with self._database.writing() as connection:
             return [instances.keep(connection, new, plan, root=self._root) for new, plan in objects]
 
@@ -103,7 +101,7 @@ class Ledger:
         with self._database.writing() as connection:
             jobs.association_ended(connection, association)
 
-    def is_ours(self, SOPInstanceUID: str) -> bool:  # noqa: N803
+    def is_ours(self, SOPInstanceUID: str) -> bool:
         """Tell whether we made the object of that UID."""
         with self._database.reading() as connection:
             return instances.is_ours(connection, SOPInstanceUID)
@@ -162,7 +160,7 @@ class Ledger:
         with self._database.writing() as connection:
             return jobs.set_series_number(connection, job_id, number)
 
-    def taken_series_numbers(self, StudyInstanceUID: str) -> set[int]:  # noqa: N803
+    def taken_series_numbers(self, StudyInstanceUID: str) -> set[int]:
         """List the series numbers that a study uses."""
         with self._database.reading() as connection:
             return jobs.taken_series_numbers(connection, StudyInstanceUID)
@@ -271,7 +269,7 @@ class Ledger:
                 connection, status=status, study=study, limit=limit, root=self._root
             )
 
-    def study_story(self, StudyInstanceUID: str) -> report.StudyStory:  # noqa: N803
+    def study_story(self, StudyInstanceUID: str) -> report.StudyStory:
         """Tell everything about one study."""
         with self._database.reading() as connection:
             return report.study_story(connection, StudyInstanceUID, root=self._root)

@@ -1,7 +1,8 @@
 """Compare the ledger with the disk at start-up, put right what can be, and report everything.
 
-Nothing here deletes an object that was received: at worst it goes to quarantine. Run it only while holding
-the spool, before the first association and before the first worker.
+Nothing here deletes an object that was received: at worst it goes to quarantine, which is a person's to
+look at and to empty, and is not compared. Run it only while holding the spool, before the first
+association and before the first worker.
 """
 
 import logging
@@ -88,8 +89,7 @@ def _compare(database: Database, files: SpoolFiles) -> tuple[list[int], list[str
     unknown: list[str] = []
     with database.reading() as connection:
         rows = connection.execute(
-            "SELECT id, path FROM instances"
-            " WHERE status IN ('kept', 'passed_over', 'quarantined') ORDER BY path"
+            "SELECT id, path FROM instances WHERE status IN ('kept', 'passed_over') ORDER BY path"
         )
         for folder, members in groupby(rows, key=lambda row: row["path"].rpartition("/")[0]):
             present = _names(on_disk.pop(folder)) if folder in on_disk else set()
@@ -102,8 +102,7 @@ def _compare(database: Database, files: SpoolFiles) -> tuple[list[int], list[str
             unknown += [f"{folder}/{name}" for name in present]
     for folder, path in on_disk.items():
         unknown += [f"{folder}/{name}" for name in _names(path)]
-    # What stands in quarantine without a row was put there by an earlier start-up or by a person.
-    return absent, [path for path in unknown if not path.startswith("quarantine/")]
+    return absent, unknown
 
 
 def _names(folder: Path) -> set[str]:
@@ -116,7 +115,6 @@ def _folders(files: SpoolFiles) -> Iterator[tuple[str, Path]]:
         for shard in folder.iterdir():
             if shard.is_dir():
                 yield f"{folder.name}/{shard.name}", shard
-    yield files.quarantine.name, files.quarantine
 
 
 def _settle_unknown(
@@ -172,7 +170,7 @@ def _mark_missing(
     rows = [
         connection.execute(
             f"SELECT {INSTANCE_COLUMNS} FROM instances AS i JOIN series AS s ON s.id = i.series_id"  # noqa: S608
-            " WHERE i.id = ? AND i.status IN ('kept', 'passed_over', 'quarantined')",
+            " WHERE i.id = ? AND i.status IN ('kept', 'passed_over')",
             (instance_id,),
         ).fetchone()
         for instance_id in absent

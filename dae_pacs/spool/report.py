@@ -80,15 +80,22 @@ def counts(connection: sqlite3.Connection) -> dict[str, dict[str, int]]:
     }
 
 
+def _where(**filters: str | None) -> tuple[str, dict[str, str]]:
+    """Write the condition for the filters that are set; unset ones leave no trace, so that indexes serve."""
+    columns = {"status": "status = :status", "study": "StudyInstanceUID = :study"}
+    values = {name: value for name, value in filters.items() if value is not None}
+    return " AND ".join(["TRUE", *(columns[name] for name in values)]), values
+
+
 def studies(connection: sqlite3.Connection, *, limit: int, study: str | None = None) -> list[Study]:
     """List studies, the latest first."""
+    where, values = _where(study=study)
     rows = connection.execute(
-        "SELECT StudyInstanceUID, max(PatientID) AS PatientID, max(AccessionNumber) AS AccessionNumber,"
+        "SELECT StudyInstanceUID, max(PatientID) AS PatientID, max(AccessionNumber) AS AccessionNumber,"  # noqa: S608
         " max(StudyDate) AS StudyDate, group_concat(DISTINCT Modality) AS modalities,"
-        " min(first_at) AS first_at, max(last_at) AS last_at FROM series"
-        " WHERE :study IS NULL OR StudyInstanceUID = :study"
+        f" min(first_at) AS first_at, max(last_at) AS last_at FROM series WHERE {where}"
         " GROUP BY StudyInstanceUID ORDER BY last_at DESC LIMIT :limit",
-        {"study": study, "limit": limit},
+        {**values, "limit": limit},
     ).fetchall()
     return [_study(connection, row) for row in rows]
 
@@ -128,10 +135,10 @@ def list_jobs(
     connection: sqlite3.Connection, *, status: str | None, study: str | None, limit: int
 ) -> list[Job]:
     """List jobs, the latest first."""
+    where, values = _where(status=status, study=study)
     rows = connection.execute(
-        f"SELECT {JOB_COLUMNS} FROM jobs WHERE (:status IS NULL OR status = :status)"  # noqa: S608
-        " AND (:study IS NULL OR StudyInstanceUID = :study) ORDER BY id DESC LIMIT :limit",
-        {"status": status, "study": study, "limit": limit},
+        f"SELECT {JOB_COLUMNS} FROM jobs WHERE {where} ORDER BY id DESC LIMIT :limit",  # noqa: S608
+        {**values, "limit": limit},
     )
     return [job_of(row) for row in rows.fetchall()]
 
@@ -140,11 +147,12 @@ def list_deliveries(
     connection: sqlite3.Connection, *, status: str | None, study: str | None, limit: int, root: Path
 ) -> list[Delivery]:
     """List deliveries, the latest first."""
+    where, values = _where(status=status, study=study)
     rows = connection.execute(
         f"SELECT {DELIVERY_COLUMNS} FROM deliveries AS d JOIN instances AS i ON i.id = d.instance_id"  # noqa: S608
-        " JOIN series AS s ON s.id = i.series_id WHERE (:status IS NULL OR d.status = :status)"
-        " AND (:study IS NULL OR s.StudyInstanceUID = :study) ORDER BY d.id DESC LIMIT :limit",
-        {"status": status, "study": study, "limit": limit},
+        f" JOIN series AS s ON s.id = i.series_id WHERE {where.replace('status =', 'd.status =')}"
+        " ORDER BY d.id DESC LIMIT :limit",
+        {**values, "limit": limit},
     )
     return [delivery_of(row, root) for row in rows.fetchall()]
 
@@ -185,29 +193,30 @@ def retry(connection: sqlite3.Connection, *, study: str | None, now: float) -> R
     The rejected images of a failed job are tried again with it; those of a job that is done otherwise only
     when their study is named, since most are wrong for good.
     """
+    scope = "j.status = 'failed'"
+    if study is not None:
+        scope = "j.status IN ('done', 'failed') AND j.StudyInstanceUID = :study"
     images = connection.execute(
-        "SELECT ji.job_id, ji.instance_id FROM jobs AS j JOIN job_images AS ji ON ji.job_id = j.id"
+        "SELECT ji.job_id, ji.instance_id FROM jobs AS j"  # noqa: S608
+        " CROSS JOIN job_images AS ji ON ji.job_id = j.id"  # CROSS: SQLite then keeps this order
         " JOIN instances AS i ON i.id = ji.instance_id"
-        " WHERE ji.status = 'rejected' AND i.status IN ('kept', 'passed_over')"
-        " AND (j.status = 'failed' OR :study IS NOT NULL)"
-        " AND (:study IS NULL OR j.StudyInstanceUID = :study)",
+        f" WHERE ji.status = 'rejected' AND i.status IN ('kept', 'passed_over') AND {scope}",
         {"study": study},
     ).fetchall()
     for row in images:
         jobs.reopen_image(connection, row["job_id"], row["instance_id"])
     again = connection.execute(
-        "SELECT j.id FROM jobs AS j WHERE j.status IN ('done', 'failed')"
-        " AND (:study IS NULL OR j.StudyInstanceUID = :study) AND (j.status = 'failed' OR :study IS NOT NULL)"
-        " AND EXISTS (SELECT 1 FROM job_images WHERE job_id = j.id AND status = 'pending')",
+        f"SELECT j.id FROM jobs AS j WHERE {scope} AND EXISTS ("  # noqa: S608
+        " SELECT 1 FROM job_images WHERE job_id = j.id AND status = 'pending')",
         {"study": study},
     ).fetchall()
     for row in again:
         jobs.reopen(connection, row["id"], status=JobStatus.READY)
+    scope = "TRUE" if study is None else "s.StudyInstanceUID = :study"
     dead = connection.execute(
-        "SELECT DISTINCT d.instance_id, d.destination FROM deliveries AS d"
-        " JOIN instances AS i ON i.id = d.instance_id JOIN series AS s ON s.id = i.series_id"
-        " WHERE d.status = 'dead' AND i.status IN ('kept', 'passed_over')"
-        " AND (:study IS NULL OR s.StudyInstanceUID = :study)",
+        "SELECT d.instance_id, d.destination FROM deliveries AS d JOIN instances AS i ON i.id = d.instance_id"  # noqa: S608
+        " JOIN series AS s ON s.id = i.series_id"
+        f" WHERE d.status = 'dead' AND i.status IN ('kept', 'passed_over') AND {scope}",
         {"study": study},
     ).fetchall()
     for instance_id in {row["instance_id"] for row in dead}:

@@ -130,7 +130,7 @@ CREATE TABLE IF NOT EXISTS deliveries (
 CREATE INDEX IF NOT EXISTS waiting_deliveries
     ON deliveries (destination, next_try_at) WHERE status = 'waiting';
 CREATE INDEX IF NOT EXISTS sending_deliveries ON deliveries (id) WHERE status = 'sending';
-CREATE INDEX IF NOT EXISTS dead_deliveries ON deliveries (id) WHERE status = 'dead';
+CREATE INDEX IF NOT EXISTS dead_deliveries ON deliveries (instance_id) WHERE status = 'dead';
 
 CREATE TABLE IF NOT EXISTS destinations (
     name TEXT PRIMARY KEY,

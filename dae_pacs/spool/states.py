@@ -32,7 +32,7 @@ class InstanceStatus(StrEnum):
     PASSED_OVER = "passed_over"
     """On disk, and not to be denoised; the reason stands beside it."""
     QUARANTINED = "quarantined"
-    """On disk, apart: other bytes under a SOP Instance UID that was already kept."""
+    """Set apart for a person: other bytes under a SOP Instance UID that was already kept."""
     REMOVED = "removed"
     """Deleted by retention, when nothing was owed for it any more."""
     MISSING = "missing"
@@ -70,11 +70,9 @@ TRANSITIONS: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
     "instance": {
         InstanceStatus.KEPT: frozenset({InstanceStatus.REMOVED, InstanceStatus.MISSING}),
         InstanceStatus.PASSED_OVER: frozenset({InstanceStatus.REMOVED, InstanceStatus.MISSING}),
-        InstanceStatus.QUARANTINED: frozenset({InstanceStatus.REMOVED, InstanceStatus.MISSING}),
+        InstanceStatus.QUARANTINED: frozenset(),
         InstanceStatus.REMOVED: frozenset({InstanceStatus.KEPT, InstanceStatus.PASSED_OVER}),
-        InstanceStatus.MISSING: frozenset(
-            {InstanceStatus.KEPT, InstanceStatus.PASSED_OVER, InstanceStatus.QUARANTINED}
-        ),
+        InstanceStatus.MISSING: frozenset({InstanceStatus.KEPT, InstanceStatus.PASSED_OVER}),
     },
     "image": {
         ImageStatus.PENDING: frozenset({ImageStatus.DERIVED, ImageStatus.REJECTED}),

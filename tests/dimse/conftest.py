@@ -75,6 +75,7 @@ def start_node(tmp_path: Path) -> Iterator[StartNode]:
             *,
             keep: Callable[[scp.Incoming], scp.Answer] | None = None,
             open_file: Callable[[], scp.SpoolFile] | None = None,
+            association_ended: Callable[[str], None] | None = None,
             **settings: Any,
         ) -> Node:
             folder = tmp_path / f"node-{time.monotonic_ns()}"
@@ -95,7 +96,7 @@ def start_node(tmp_path: Path) -> Iterator[StartNode]:
                     scp.ScpSettings(**{"ae_title": "DAE_PACS", "port": 0} | settings),
                     open_file=open_file or open_next,
                     keep=keep_it,
-                    association_ended=lambda _association: node.events.append("ended"),
+                    association_ended=association_ended or (lambda _association: node.events.append("ended")),
                 ),
                 folder,
             )

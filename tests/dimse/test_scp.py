@@ -11,11 +11,12 @@ from typing import Any
 
 import pydicom
 import pytest
-from pynetdicom import AE
+from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 
 from dae_pacs.dimse import part10, scp, scu
+from dae_pacs.dimse.requestor import associate
 from dae_pacs.dimse.statuses import Outcome
 from dae_pacs.errors import (
     NotDicomError,
@@ -66,7 +67,11 @@ def stranger(node: Any, *contexts: tuple[str, list[str]], called: str = "DAE_PAC
     ae.acse_timeout = ae.dimse_timeout = 5
     for sop_class, syntaxes in contexts:
         ae.add_requested_context(sop_class, syntaxes)
-    return ae.associate("127.0.0.1", node.scp.port, ae_title=called)
+    assoc = ae.associate("127.0.0.1", node.scp.port, ae_title=called)
+    connection = assoc.dul.socket.socket
+    if connection is not None:  # pynetdicom leaves it open when the node was the first to go
+        assoc.bind(evt.EVT_CONN_CLOSE, lambda _event: connection.close())
+    return assoc
 
 
 def exchange(assoc: Association, primitive: C_STORE) -> C_STORE:
@@ -224,6 +229,38 @@ def test_request_without_a_uid_is_answered(node: Any, sample: Sample, keyword: s
     assert len(node.files()) == 1
 
 
+@pytest.mark.filterwarnings("ignore:The value length")  # pydicom's, about what this test sends
+def test_request_with_an_overlong_uid_is_answered_and_the_association_goes_on(
+    node: Any, sample: Sample
+) -> None:
+    context = (CT, EXPLICIT)
+    with associate(node.peer, calling_ae="TESTER", contexts=[context]) as requestor:
+        statuses = [
+            requestor.store(context, uid, file=io.BytesIO(bytes(100)), size_bytes=100).status
+            for uid in ("1." * 40 + "1", "1.2.3")
+        ]
+    assert statuses == [0x0117, 0x0000]
+    assert [incoming.SOPInstanceUID for incoming in node.kept] == ["1.2.3"]
+
+
+def test_end_that_can_not_be_recorded_is_logged(
+    start_node: Any, sample: Sample, caplog: pytest.LogCaptureFixture
+) -> None:
+    def association_ended(_association: str) -> None:
+        raise SpoolError("ledger locked")
+
+    node = start_node(association_ended=association_ended)
+    send_all(node.peer, sample("CT_small.dcm"))
+    node.scp.stop()
+    assert "end of association not recorded" in caplog.text
+
+
+def test_service_starts_again_after_a_stop(node: Any, sample: Sample) -> None:
+    node.scp.stop()
+    node.scp.start()
+    assert send_all(node.peer, sample("CT_small.dcm"))[0].outcome is Outcome.SENT
+
+
 def test_request_without_priority_is_taken(node: Any, sample: Sample) -> None:
     assoc = stranger(node, (CT, [EXPLICIT]))
     primitive = request(sample)
@@ -289,6 +326,7 @@ def test_connection_that_breaks_inside_an_object_keeps_nothing(node: Any, sample
     connection = assoc.dul.socket.socket
     connection.sendall(b"\x04\x00\x00\x00\x10\x00" + bytes(100))  # a PDU that promises 4 KiB
     connection.shutdown(socket.SHUT_RDWR)
+    connection.close()
     deadline = time.monotonic() + 5
     while len(node.scp._conversations) and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -116,7 +116,7 @@ class Hospital:
         await_true(owed, 60, f"{count} owed deliveries")
 
     def tries_of_delivered(self) -> list[int]:
-        """List how often each delivered object was sent, in the ledger's order."""
+        """List how often each delivered object was sent, the latest first."""
         with self.ledger() as ledger:
             return [d.attempts for d in ledger.deliveries() if d.status.value == "delivered"]
 

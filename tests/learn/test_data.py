@@ -70,7 +70,12 @@ def test_unusable_files_are_named_and_skipped(images: Path, caplog: pytest.LogCa
     Image.new("L", (8, 8), 7).save(images / "small.png")
     with caplog.at_level("WARNING", logger="dae_pacs.learn"):
         data = find_data(images)
-    assert {Path(path).name for path, _ in data.problems} == {"notes.txt", "broken.png", "flat.png", "small.png"}
+    assert {Path(path).name for path, _ in data.problems} == {
+        "notes.txt",
+        "broken.png",
+        "flat.png",
+        "small.png",
+    }
     assert "4 of 8 files left out" in caplog.text
     assert "broken.png" in caplog.text
 

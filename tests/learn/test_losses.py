@@ -25,7 +25,9 @@ def test_structure_is_compared_on_a_scale_of_one() -> None:
     low, span = target.min(), target.max() - target.min()
     structure = SSIMLoss(spatial_dims=2)((prediction - low) / span, (target - low) / span)
     expected = ((prediction - target) ** 2).mean() + 0.3 * structure
-    assert SquaredErrorWithStructure(ssim_share=0.3)(prediction, target) == pytest.approx(float(expected), rel=1e-6)
+    assert SquaredErrorWithStructure(ssim_share=0.3)(prediction, target) == pytest.approx(
+        float(expected), rel=1e-6
+    )
 
 
 def test_a_constant_target_gives_a_number() -> None:

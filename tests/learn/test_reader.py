@@ -26,6 +26,8 @@ def test_dicom_is_decoded_as_the_node_decodes_it() -> None:
     np.testing.assert_array_equal(read_frames(path).values, pixels.decode(files.read(path)).values)
 
 
+# MONAI's LoadImage tries every reader of its own before it takes ours, and one of them wants a GPU library.
+@pytest.mark.filterwarnings("ignore:NvImgCodecPydicomReader")
 def test_monai_loads_through_our_reader(make_picture) -> None:
     path = make_picture("wide.png", rows=40, columns=60)
     loaded = LoadImage(reader=PixelReader(), image_only=True)(str(path))

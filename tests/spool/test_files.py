@@ -1,0 +1,154 @@
+"""Folders, incoming files, and what a disk may refuse."""
+
+import errno
+import hashlib
+import multiprocessing
+import os
+import resource
+
+import pytest
+
+from dae_pacs.errors import SpoolError, SpoolFullError
+from dae_pacs.spool.files import SpoolFiles
+
+META = b"\x02\x00\x02\x00UI\x04\x001.2\x00"
+HEAD = bytes(128) + b"DICM\x02\x00\x00\x00UL\x04\x00" + len(META).to_bytes(4, "little") + META
+EXPLICIT = "1.2.840.10008.1.2.1"
+
+
+@pytest.mark.parametrize("step", [1, 7, 143, 144, 145, 10_000])
+def test_digest_covers_the_data_set_alone_however_it_is_cut(tmp_path, step):
+    files = SpoolFiles(tmp_path)
+    incoming = files.open_incoming()
+    data_set = os.urandom(1000)
+    whole = HEAD + data_set
+    for start in range(0, len(whole), step):
+        incoming.write(memoryview(whole)[start : start + step])
+    assert incoming.digest == hashlib.sha256(data_set).hexdigest()
+    assert incoming.size == len(whole)
+    with incoming.reading() as file:
+        assert file.read() == whole
+    incoming.discard()
+
+
+@pytest.mark.parametrize("content", [b"", b"short", bytes(500), b"\xff" * 500])
+def test_digest_of_what_is_no_part_10_file_covers_all(tmp_path, content):
+    incoming = SpoolFiles(tmp_path).open_incoming()
+    incoming.write(content)
+    assert incoming.digest == hashlib.sha256(content).hexdigest()
+    incoming.discard()
+
+
+def test_settled_file_holds_the_bytes_and_a_name_of_ours(tmp_path):
+    files = SpoolFiles(tmp_path)
+    incoming = files.open_incoming()
+    incoming.write(HEAD + b"data")
+    path = files.settle(incoming, SOPInstanceUID="../../etc/passwd", transfer_syntax_uid=EXPLICIT)
+    assert path.read_bytes() == HEAD + b"data"
+    assert path.parent.parent == files.objects
+    assert not list(files.incoming.iterdir())
+    incoming.discard()
+    assert path.exists()
+
+
+def test_same_bytes_under_two_uids_or_syntaxes_never_share_a_file(tmp_path):
+    files = SpoolFiles(tmp_path)
+    paths = set()
+    for uid, syntax in (("1", EXPLICIT), ("2", EXPLICIT), ("1", "1.2.840.10008.1.2")):
+        incoming = files.open_incoming()
+        incoming.write(HEAD + b"data")
+        paths.add(files.settle(incoming, SOPInstanceUID=uid, transfer_syntax_uid=syntax))
+    assert len(paths) == 3
+
+
+def test_derived_path_is_stable_and_stays_inside(tmp_path):
+    files = SpoolFiles(tmp_path)
+    path = files.derived_path("../../x")
+    assert path == files.derived_path("../../x")
+    assert path.parent.parent == files.derived
+
+
+def test_discard_leaves_nothing_and_may_be_repeated(tmp_path):
+    files = SpoolFiles(tmp_path)
+    incoming = files.open_incoming()
+    incoming.write(b"x" * 10)
+    incoming.discard()
+    incoming.discard()
+    assert not list(files.incoming.iterdir())
+
+
+def test_sweep_removes_what_was_still_arriving(tmp_path):
+    files = SpoolFiles(tmp_path)
+    for _ in range(3):
+        files.open_incoming().flush()
+    assert SpoolFiles(tmp_path).sweep_incoming() == 3
+    assert not list(files.incoming.iterdir())
+
+
+def test_one_node_holds_a_spool(tmp_path):
+    second = SpoolFiles(tmp_path).hold()
+    with SpoolFiles(tmp_path).hold(), pytest.raises(SpoolError, match="in use by another node"):
+        second.__enter__()
+    with SpoolFiles(tmp_path).hold():
+        pass
+
+
+def test_free_room_is_told(tmp_path):
+    assert SpoolFiles(tmp_path).free_mb() > 0
+
+
+def test_spool_below_a_file_is_refused_in_words(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(SpoolError, match=r"can't be used.*Not a directory.*node\.spool"):
+        SpoolFiles(tmp_path / "file" / "spool")
+
+
+def _open_as_nobody(folder, answers):
+    os.setuid(65534)
+    try:
+        SpoolFiles(folder)
+    except SpoolError as error:
+        answers.put(str(error))
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_unwritable_spool_is_refused_in_words(tmp_path):
+    for folder in (tmp_path, *tmp_path.parents[:3]):
+        folder.chmod(0o755)
+    SpoolFiles(tmp_path)
+    context = multiprocessing.get_context("fork")
+    answers = context.SimpleQueue()
+    process = context.Process(target=_open_as_nobody, args=(tmp_path, answers))
+    process.start()
+    process.join(20)
+    assert process.exitcode == 0
+    answer = answers.get()
+    assert "Permission denied" in answer
+    assert "writable" in answer
+
+
+def _fill(folder, answers):
+    files = SpoolFiles(folder)
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    incoming = files.open_incoming()
+    try:
+        for _ in range(100):
+            incoming.write(bytes(10_000))
+        files.settle(incoming, SOPInstanceUID="1", transfer_syntax_uid=EXPLICIT)
+    except SpoolFullError as error:
+        incoming.discard()
+        answers.put((str(error), len(list(files.incoming.iterdir()))))
+
+
+def test_full_disk_is_told_apart_and_leaves_nothing(tmp_path):
+    context = multiprocessing.get_context("fork")
+    answers = context.SimpleQueue()
+    process = context.Process(target=_fill, args=(tmp_path, answers))
+    process.start()
+    process.join(20)
+    assert process.exitcode == 0
+    message, left = answers.get()
+    assert "full" in message
+    assert os.strerror(errno.EFBIG) in message
+    assert left == 0
