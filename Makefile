@@ -14,7 +14,7 @@ SET_UP := .venv/.set-up
 .DEFAULT_GOAL := demo
 
 demo: $(SET_UP)
-	$(BIN)/dae-pacs demo
+	$(BIN)/dae-pacs demo --output demo-output
 
 test: lint wheel
 	$(BIN)/python -m pytest

@@ -68,6 +68,7 @@ class Case:
 
     @property
     def name(self) -> str:
+        """Of its file, and in what is printed."""
         return f"{self.reference.name}-{self.noise.level:g}"
 
 
@@ -113,7 +114,7 @@ def make_reference(path: Path) -> Reference:
     window = (slice(top, top + CROP_PX), slice(left, left + CROP_PX))
     clean, counted = clean[window], counted[window]
     detail = clean - gaussian_filter(clean, 3)
-    busy = np.sqrt(uniform_filter(detail**2, TEXTURE_WINDOW_PX))
+    busy = uniform_filter(detail**2, TEXTURE_WINDOW_PX)
     textured = counted & (busy > np.quantile(busy[counted], 1 - TEXTURED_SHARE))
     return Reference(path.stem, np.ascontiguousarray(clean), counted, textured)
 
@@ -180,7 +181,7 @@ def ours(case: Case, *, denoiser: Denoiser, strength: float) -> Plane:
 
 
 def autoencoder(cases: list[Case]) -> dict[str, Plane]:
-    """Train the seed's recipe on the noisy images themselves, through its command line, for its own 100 epochs."""
+    """Train the seed's recipe on the noisy images themselves, by its command line, for its own 100 epochs."""
     with tempfile.TemporaryDirectory() as folder:
         noisy, output = Path(folder, "noisy"), Path(folder, "run")
         noisy.mkdir()
@@ -242,7 +243,7 @@ def rows_of(condition: str, name: str, scores: list[dict[str, float]]) -> list[d
                 "value": round(float(values.mean()), 3),
                 "unit": unit,
                 "spread": [round(float(values.min()), 3), round(float(values.max()), 3)],
-                "note": f"mean of {len(values)} (held-out images × levels {LEVELS}), standard error {error:.3f}; "
+                "note": f"Mean of {len(values)} (images × levels {LEVELS}), standard error {error:.3f}; "
                 f"spread over images and levels. {NOTES[name]}",
             }
         )
@@ -276,9 +277,9 @@ def clean_input_row(references: list[Reference], denoiser: Denoiser) -> dict[str
         "value": round(float(np.mean(changes)), 3),
         "unit": "sigma",
         "spread": [round(min(changes), 3), round(max(changes), 3)],
-        "note": "Root mean square change of the held-out references at strength 1, the engine told that noise of "
-        f"the lowest trained level ({LOWEST_TRAINED_LEVEL} of the range) is there. References keep some noise of "
-        "their own, so they were blurred by 1 px first to be free of it.",
+        "note": "Root mean square change of the held-out references at strength 1, the engine told that "
+        f"noise of the lowest trained level ({LOWEST_TRAINED_LEVEL} of the range) is there. References "
+        "keep noise of their own, so they were blurred by 1 px first to be free of it.",
     }
 
 

@@ -179,7 +179,6 @@ def _split(story: StudyStory) -> Split:
         "decode": job.stages.get("decode", 0.0),
         "denoise": compute,
         "encode": job.stages.get("encode", 0.0),
-        "measure": job.stages.get("measure", 0.0),
         "send": max(0.0, max(delivered) - finished),
         "total": total,
         "quiet": min(QUIET_S, max(0.0, wait)),

@@ -5,7 +5,9 @@
 A benchmark calls `record` with its rows; a row of the same id is replaced.
 """
 
+import itertools
 import json
+import operator
 import os
 import subprocess
 import sys
@@ -83,13 +85,18 @@ def render(rows: list[Row], promised: list[Row]) -> str:
     if others:
         lines += ["", "## Measured besides", "", "| | measured |", "|---|---|"]
         lines += [f"| `{row['id']}` | {_value(row)} |" for row in others]
-    lines += ["", "## How", ""]
-    for row in rows:
-        lines += [
-            f"- `{row['id']}`: `{row['command']}`; {row['machine']}; commit {row['commit']}; {row['date']}."
-        ]
-        lines += [f"  {row['note']}"] if row["note"] else []
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", "## How", "", *_origins(rows)]) + "\n"
+
+
+def _origins(rows: list[Row]) -> list[str]:
+    """Say by which command, where and when the rows came about, with their notes."""
+    lines = []
+    key = operator.itemgetter("command", "machine", "commit", "date")
+    for origin, group in itertools.groupby(sorted(rows, key=key), key=key):
+        lines.append("`{}` on {}, commit {}, {}:".format(*origin))
+        lines += [f"- `{row['id']}`" + (f": {row['note']}" if row["note"] else "") for row in group]
+        lines.append("")
+    return lines[:-1]
 
 
 def verdict(promise: Row, value: float | None) -> str:

@@ -94,13 +94,13 @@ class TorchDenoiser:
         batch = max(self._budget.pixels // (rows * columns), 1)
         for first in range(0, len(frames), batch):
             part = slice(first, first + batch)
-            x = _filled(frames[part], keep[part])
-            out[part] = np.where(keep[part], frames[part], self._denoise_batch(x, noise, strength))
-        if not np.isfinite(out[~keep]).all():
-            raise PixelError(
-                f"Model {self.identity.name} made values that are not finite; nothing was written. "
-                "The image's values may be far outside what a detector gives: check its rescale slope."
-            )
+            new = self._denoise_batch(_filled(frames[part], keep[part]), noise, strength)
+            out[part] = np.where(keep[part], frames[part], new)
+            if not (np.isfinite(new) | keep[part]).all():
+                raise PixelError(
+                    f"Model {self.identity.name} made values that are not finite; nothing was written. "
+                    "The image's values may be far outside what a detector gives: check its rescale slope."
+                )
         return out
 
     def _denoise_batch(

@@ -15,6 +15,7 @@ from dae_pacs.image import peek
 from dae_pacs.image.elements import exact_copy
 from dae_pacs.image.groups import mark_frames
 from dae_pacs.image.layout import Layout, read_layout
+from dae_pacs.image.lossy import lossy_method
 from dae_pacs.image.overlays import move_overlays
 from dae_pacs.image.own import is_own
 from dae_pacs.image.provenance import Derivation
@@ -58,7 +59,9 @@ def derive(
             f"{layout.shape} {layout.dtype} were expected"
         )
     target = exact_copy(source, lambda ds, tag: is_inherited(ds, tag, is_root=ds is source))
-    making = Making(source, stored, layout, derivation, content_digest, series_number, now)
+    making = Making(
+        source, stored, layout, derivation, content_digest, series_number, now, lossy_method(source)
+    )
     # Unchanged elements that a rule keeps must be copies too.
     kept = exact_copy(source, lambda ds, tag: ds is not source or (tag in _RULED and not _is_pixels(tag)))
     for keyword, change in HEADER_CHANGES.items():

@@ -116,11 +116,6 @@ def _settle_ambiguous(vr: str, value: bytes, *, is_signed: bool) -> str:
     return "SS" if is_signed else "US"
 
 
-def isolated(source: Dataset) -> Dataset:
-    """Copy a whole data set so that no change of the copy reaches the source; values byte for byte."""
-    return exact_copy(source, lambda _ds, _tag: True)
-
-
 def raw(keyword_tag: int, vr: str, value: bytes) -> RawDataElement:
     """Make an element from bytes that are already encoded."""
     value = _even(vr, value)

@@ -6,13 +6,15 @@ from pathlib import Path
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_file_meta_info
-from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from dae_pacs.durable import durable_file
-from dae_pacs.errors import InputError, NotDicomError
+from dae_pacs.errors import InputError, NotDicomError, UnsupportedImageError
 from dae_pacs.image import peek
+from dae_pacs.image.codecs import COMPRESSED
 from dae_pacs.image.elements import encode
 from dae_pacs.image.parse import parse
+from dae_pacs.image.stored import transfer_syntax
 from dae_pacs.image.uids import digest_uid
 
 # Who wrote the file, PS3.10 table 7.1-1.
@@ -37,11 +39,16 @@ def read(path: Path) -> Dataset:
 
 
 def write(ds: Dataset, path: Path) -> None:
-    """Write an uncompressed object as a Part 10 file, explicit VR little endian, onto stable storage.
+    """Write an object as a Part 10 file onto stable storage.
+
+    In explicit VR little endian, or compressed as it is.
 
     Raises:
         OSError: the disk refuses.
+        UnsupportedImageError: its pixel data are big endian; `derive` makes little endian ones.
     """
+    if transfer_syntax(ds) == ExplicitVRBigEndian:
+        raise UnsupportedImageError("A big endian object is not written as it is; copy its file instead")
     with durable_file(path) as file:
         file.write(b"\0" * 128 + b"DICM" + _file_meta(ds))
         for part in encode(ds):
@@ -54,7 +61,8 @@ def _file_meta(ds: Dataset) -> bytes:
     meta.FileMetaInformationVersion = b"\0\1"
     meta.MediaStorageSOPClassUID = UID(peek.string(ds, "SOPClassUID"))
     meta.MediaStorageSOPInstanceUID = UID(peek.string(ds, "SOPInstanceUID"))
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    syntax = transfer_syntax(ds)
+    meta.TransferSyntaxUID = UID(syntax) if syntax in COMPRESSED else ExplicitVRLittleEndian
     meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
     meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
     buffer = DicomBytesIO()

@@ -14,7 +14,7 @@ from pydicom.tag import BaseTag, Tag
 from dae_pacs.image import peek, provenance
 from dae_pacs.image.elements import raw
 from dae_pacs.image.layout import Layout
-from dae_pacs.image.lossy import lossy_method, lossy_ratio
+from dae_pacs.image.lossy import lossy_ratio
 from dae_pacs.image.provenance import Derivation
 from dae_pacs.image.text import INHERITED, compose
 from dae_pacs.image.uids import derived_instance_uid, derived_series_uid, digest_uid
@@ -31,6 +31,8 @@ class Making:
     content_digest: str
     series_number: int
     now: datetime
+    lossy_method: str | None
+    """The defined term of what the source's present compression lost, if anything."""
 
 
 Element = DataElement | RawDataElement
@@ -200,19 +202,19 @@ def _extreme(keyword: str, find: Callable[[NDArray[np.generic]], np.generic]) ->
 
 
 def _lossy(making: Making) -> Element | None:
-    if lossy_method(making.source):
+    if making.lossy_method:
         return _text("LossyImageCompression", "CS", "01")
     return _kept(making, "LossyImageCompression")
 
 
 def _lossy_method(making: Making) -> Element | None:
-    kept, method = _kept(making, "LossyImageCompressionMethod"), lossy_method(making.source)
+    kept, method = _kept(making, "LossyImageCompressionMethod"), making.lossy_method
     return _text("LossyImageCompressionMethod", "CS", method) if kept is None and method else kept
 
 
 def _lossy_ratio(making: Making) -> Element | None:
     kept = _kept(making, "LossyImageCompressionRatio")
-    if kept is not None or not lossy_method(making.source):
+    if kept is not None or not making.lossy_method:
         return kept
     return _text("LossyImageCompressionRatio", "DS", f"{lossy_ratio(making.source, making.layout):.4g}")
 

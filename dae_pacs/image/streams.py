@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from dae_pacs.errors import PixelError
 
 _JPEG_START = b"\xff\xd8"
+_JPEG_END = b"\xff\xd9"
+# Fill bytes, the pad to an even length, and a little for writers that pad to words.
+_LONGEST_PADDING = 16
 _J2K_START = b"\xff\x4f\xff\x51"
 # Start-of-frame markers: SOF0..SOF15 without DHT, JPG, DAC; and JPEG-LS's SOF55.
 _FRAME_MARKERS = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
@@ -55,6 +58,9 @@ def read_stream(data: bytes) -> StreamInfo:
 
 
 def _read_jpeg(data: bytes) -> StreamInfo:
+    if _JPEG_END not in data[-_LONGEST_PADDING:]:
+        # libjpeg fills what is missing with grey and says nothing; CharLS may search it for a minute.
+        raise PixelError("A compressed JPEG frame ends before its end marker; the object must be sent again")
     position, frame, near = 2, None, 0
     while frame is None or near is None or position:
         if data[position] != 0xFF:

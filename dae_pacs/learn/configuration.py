@@ -34,7 +34,8 @@ def start_run(output_dir: str | Path) -> None:
             (folder / CONFIGURATION).write_text(header + configuration, encoding="utf-8")
     except OSError as error:
         raise TrainingError(
-            f"{folder} can't hold the results ({error.strerror}). Give --output_dir a folder that can be written to."
+            f"{folder} can't hold the results ({error.strerror}). "
+            "Give --output_dir a folder that can be written to."
         ) from error
     _log_to_terminal()
 
@@ -42,8 +43,8 @@ def start_run(output_dir: str | Path) -> None:
 def of_command_line(arguments: list[str]) -> str | None:
     """Resolve the configuration of `python -m monai.bundle run ...`, as YAML; None for any other program.
 
-    MONAI gives a recipe no way to see its own configuration, so the command line is read a second time, by the
-    same parser (fire) and the same merging (ConfigParser) as the first.
+    MONAI gives a recipe no way to see its own configuration, so the command line is read a second time, by
+    the same parser (fire) and the same merging (ConfigParser) as the first.
     """
     if len(arguments) < 2 or Path(arguments[0]).parent.name != "bundle" or not arguments[1].startswith("run"):
         return None

@@ -83,7 +83,7 @@ def export_bundle(
 
 
 def metadata(facts: Facts) -> dict[str, Any]:
-    """Describe the bundle as MONAI's metadata schema (2024-06-25) asks, and to the node under `dae_pacs`."""
+    """Describe the bundle as MONAI's metadata schema (2024-07-25) asks, and to the node under `dae_pacs`."""
     image = {
         "type": "image",
         "format": "magnitude",

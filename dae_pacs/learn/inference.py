@@ -1,4 +1,4 @@
-"""Denoise a folder from a MONAI configuration, with a bundle or with a network that takes images as they are."""
+"""Denoise a folder from a MONAI configuration, with a bundle or a network that takes images as they are."""
 
 import logging
 from collections.abc import Callable

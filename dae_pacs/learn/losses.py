@@ -25,7 +25,7 @@ class SquaredErrorWithStructure(nn.Module):
         squared = nn.functional.mse_loss(prediction, target)
         if self.ssim_share == 0.0:
             return squared
-        # Scaled by the batch's own range: SSIM's constants assume 0..1; stabilised images have no fixed range.
+        # Scaled by the batch's own range: SSIM's constants assume 0..1, and stabilised images have none.
         lowest = target.amin()
         span = (target.amax() - lowest).clamp_min(SMALLEST_SPAN)
         structural: Tensor = self.ssim((prediction - lowest) / span, (target - lowest) / span)
@@ -35,8 +35,8 @@ class SquaredErrorWithStructure(nn.Module):
 class LogSquaredError(nn.Module):
     """The mean over patches of log(mean squared error + floor).
 
-    Each patch then counts by what share of its error is taken away. Under the plain mean, patches of low noise
-    and high contrast, whose edges stand hundreds of sigma high, drown those where there is noise to remove.
+    Each patch then counts by what share of its error is taken away. Under the plain mean, patches of low
+    noise and high contrast, whose edges stand hundreds of sigma high, drown the ones with noise to remove.
 
     Args:
         floor: squared error, in units of sigma squared, below which less is no gain worth having.

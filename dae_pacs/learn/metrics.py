@@ -5,7 +5,7 @@ from monai.metrics.regression import RegressionMetric
 from torch import Tensor
 
 
-class RangePsnr(RegressionMetric):  # type: ignore[misc]  # MONAI has no types
+class RangePsnr(RegressionMetric):
     """Peak signal-to-noise ratio in dB, the peak being each reference's own range.
 
     MONAI's PSNRMetric takes one fixed range; stabilised images have none in common.

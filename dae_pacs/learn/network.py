@@ -20,8 +20,11 @@ def make_network(architecture: Mapping[str, Any], *, device: torch.device | str 
     Raises:
         BundleError: an argument is unknown or out of bounds.
     """
-    network = build(network_config(architecture)).to(device)
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = build(network_config(architecture))
+    for weight in network.parameters():  # the layout in which convolutions on a CPU are fastest
+        if weight.ndim == 4:
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+    return network.to(device)
 
 
 def network_config(architecture: Mapping[str, Any]) -> dict[str, Any]:
@@ -29,7 +32,7 @@ def network_config(architecture: Mapping[str, Any]) -> dict[str, Any]:
     return {"_target_": TARGETS[0], **architecture}
 
 
-class ReducedPrecisionInferer(Inferer):  # type: ignore[misc]  # MONAI has no types
+class ReducedPrecisionInferer(Inferer):
     """Run the network's convolutions in bfloat16 while training; weights and losses stay float32.
 
     Half the time of float32 on CPUs with AVX-512 BF16 and on GPUs since 2020; slower on others. The level of

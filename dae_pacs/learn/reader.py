@@ -46,7 +46,7 @@ def read_frames(path: Path) -> Frames:
     return Frames(picture.values, picture.keep)
 
 
-class PixelReader(ImageReader):  # type: ignore[misc]  # MONAI has no types
+class PixelReader(ImageReader):
     """MONAI's ImageReader interface over `read_frames`, for recipes that use LoadImage.
 
     The array is (frames, rows, columns); frames stand where MONAI expects channels.
@@ -67,7 +67,7 @@ class PixelReader(ImageReader):  # type: ignore[misc]  # MONAI has no types
         return values, {"original_channel_dim": 0, "spatial_shape": np.array(values.shape[1:])}
 
 
-class LoadFramed(MapTransform):  # type: ignore[misc]  # MONAI has no types
+class LoadFramed(MapTransform):
     """Load one frame of the file under each key, and beside it `<key>_keep`.
 
     Both become (1, rows, columns) tensors, float32 and bool. The number of the frame stands under `frame`.

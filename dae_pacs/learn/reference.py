@@ -14,12 +14,12 @@ MAD_TO_SIGMA = 1.4826
 """Median absolute deviation of a normal distribution to its standard deviation (Rousseeuw & Croux 1993)."""
 
 
-class MakeReferenced(MapTransform):  # type: ignore[misc]  # MONAI has no types
+class MakeReferenced(MapTransform):
     """Average blocks of pixels and scale the rest to 0..1.
 
     Reads `<key>` and `<key>_keep`, (1, rows, columns) each. Writes the reduced `<key>`; `<key>_keep`, True
-    where any pixel of the block was; `<key>_weight`, float32, for drawing patches where there is an image; and
-    `<key>_sigma`, the noise that the reference has left, on its own scale.
+    where any pixel of the block was; `<key>_weight`, float32, for drawing patches where there is an image;
+    and `<key>_sigma`, the noise that the reference has left, on its own scale.
 
     Args:
         keys: of the images.

@@ -15,7 +15,7 @@ REFERENCE_HEADROOM = 2.0
 """A reference's own noise must be well below what is put on top: the network learns to keep it."""
 
 
-class SimulateNoised(RandomizableTransform, MapTransform):  # type: ignore[misc]  # MONAI has no types
+class SimulateNoised(RandomizableTransform, MapTransform):
     """Turn a reference into a pair: `<key>` noisy and `label` clean, both stabilised.
 
     The stabiliser is told a wrong level on purpose, since estimates are: by a factor from 1/`blind_factor` to

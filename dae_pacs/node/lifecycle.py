@@ -70,6 +70,7 @@ class Node:
         """
         self.ledger.recover(time.time())
         self._reconcile()
+        self._warn_of_lost_peers()
         self.scp.start()
         self._keep_threads_running()
         self._clock.start()
@@ -102,6 +103,14 @@ class Node:
                     "quarantined": len(found.orphans),
                     "swept": found.swept,
                 },
+            )
+
+    def _warn_of_lost_peers(self) -> None:
+        for destination in sorted(set(self.ledger.destinations_owed()) - set(self._settings.peers)):
+            logger.warning(
+                "deliveries wait for a destination that the configuration no longer names; "
+                "put it back under peers, and they go out",
+                extra={"destination": destination},
             )
 
     def _check_models(self) -> None:

@@ -31,6 +31,8 @@ LEAST_OF_RANGE = 1e-5
 """Standard deviation over the range of values, below which there is nothing to remove."""
 SLIGHTLY_LOW = 0.97
 """Factor on the variance: a sigma 5 % low costs 0.03 dB, 5 % high 0.2 dB (DESIGN.md)."""
+LEAST_SPAN_SIGMA = 3.0
+"""Of the levels, in sigma, from which a slope of the variance is looked for."""
 TOLERANCE = 0.15
 """Relative distance from a line within which a measured variance speaks for it."""
 AGREES_FROM = 0.8
@@ -140,6 +142,8 @@ def _fit(measured: flat.Measured, patches: Patches) -> tuple[NDArray[np.float64]
     A node may be too high, for want of a flat patch at its level, but hardly too low: the line is drawn along
     the lower edge of the nodes, and where it is not followed, a node counts at most a tolerance above it.
 
+    Beyond the nodes the line goes on by half their span at most.
+
     Returns:
         Levels, variances, and the nodes' relative distance from them (root mean square).
     """
@@ -149,9 +153,9 @@ def _fit(measured: flat.Measured, patches: Patches) -> tuple[NDArray[np.float64]
     line = np.maximum(gain * x + offset, least)
     if (v >= AGREES_FROM * line).all():
         low, high = np.quantile(patches.values[:, ::4, ::4], [0.001, 0.999])
-        ends = np.array([min(low, x[0]), max(high, x[-1])]) if high > low else x[:1]
-        if gain and gain * ends[0] + offset < least:
-            ends = np.insert(ends, 1, (least - offset) / gain) if gain > 0 else ends
+        beyond = np.ptp(x) / 2 if gain else 0
+        ends = np.array([np.clip(low, x[0] - beyond, x[0]), np.clip(high, x[-1], x[-1] + beyond)])
+        ends = np.unique(ends) if gain else x[:1]
         fitted = np.maximum(gain * ends + offset, least)
         return ends, fitted, float(np.sqrt(np.mean((v / line - 1) ** 2)))
     bounded = np.minimum(v, (1 + TOLERANCE) * line)
@@ -160,7 +164,12 @@ def _fit(measured: flat.Measured, patches: Patches) -> tuple[NDArray[np.float64]
 
 
 def _lower_line(x: NDArray[np.float64], v: NDArray[np.float64]) -> tuple[float, float]:
-    """Find the line that most nodes are near and few are below, then fit it to the nodes near it."""
+    """Find the line that most nodes are near and few are below, then fit it to the nodes near it.
+
+    It is level where the nodes' levels differ by less than a few sigma: that tells nothing of a slope.
+    """
+    if np.ptp(x) < LEAST_SPAN_SIGMA * np.sqrt(np.median(v)):
+        return 0.0, float(np.median(v))
     lines = [(0.0, float(value)) for value in v]
     for i, j in combinations(range(len(x)), 2):
         gain = float((v[j] - v[i]) / (x[j] - x[i]))

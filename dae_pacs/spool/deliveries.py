@@ -58,6 +58,12 @@ def due(
     return [delivery_of(row, root) for row in rows.fetchall()]
 
 
+def destinations_owed(connection: sqlite3.Connection) -> list[str]:
+    """List the destinations that something waits for."""
+    query = "SELECT DISTINCT destination FROM deliveries WHERE status = 'waiting' ORDER BY destination"
+    return [row["destination"] for row in connection.execute(query)]
+
+
 def next_due(connection: sqlite3.Connection, destination: str) -> float | None:
     """Say when the next delivery to a destination falls due; None when none waits."""
     (soonest,) = connection.execute(

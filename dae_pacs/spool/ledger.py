@@ -198,6 +198,11 @@ class Ledger:
         with self._database.reading() as connection:
             return deliveries.due(connection, destination, now=now, limit=limit, root=self._root)
 
+    def destinations_owed(self) -> list[str]:
+        """List the destinations that something waits for, also those that are no peers any more."""
+        with self._database.reading() as connection:
+            return deliveries.destinations_owed(connection)
+
     def next_due(self, destination: str) -> float | None:
         """Say when the next delivery to a destination falls due; None when none waits."""
         with self._database.reading() as connection:

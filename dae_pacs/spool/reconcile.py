@@ -60,6 +60,7 @@ def reconcile(database: Database, files: SpoolFiles) -> Reconciliation:
         raise SpoolError(
             f"The ledger {database.path} does not belong to the spool {files.root}. They must share a folder."
         )
+    unfinished = files.sweep_incoming()
     try:
         absent, unknown = _compare(database, files)
         with database.writing() as connection:
@@ -68,7 +69,11 @@ def reconcile(database: Database, files: SpoolFiles) -> Reconciliation:
     except OSError as error:
         raise spool_error(error, "comparing the ledger with the disk") from error
     result = Reconciliation(
-        missing=missing, remade=remade, found_again=found_again, orphans=tuple(orphans), swept=swept
+        missing=missing,
+        remade=remade,
+        found_again=found_again,
+        orphans=tuple(orphans),
+        swept=swept + unfinished,
     )
     level = logging.INFO if result.is_clean else logging.WARNING
     fields = {
@@ -76,7 +81,7 @@ def reconcile(database: Database, files: SpoolFiles) -> Reconciliation:
         "remade": remade,
         "found_again": found_again,
         "orphans": len(orphans),
-        "swept": swept,
+        "swept": result.swept,
     }
     _log.log(level, "ledger and disk compared", extra=fields)
     return result

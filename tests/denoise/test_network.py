@@ -90,6 +90,6 @@ def test_local_mean_is_the_mean_of_the_box():
     ],
 )
 def test_what_is_not_ours_to_build_is_refused_in_words(config, words):
-    with pytest.raises(BundleError, match="network.json") as refusal:
+    with pytest.raises(BundleError, match=r"network\.json") as refusal:
         build(config)
     assert words in str(refusal.value)

@@ -32,7 +32,9 @@ def test_an_image_that_fits_stays_whole():
 
 def test_overlaps_cost_little_of_a_large_image():
     tiles = cut((2000, 2500), most_pixels=1 << 20, overlap_px=64, grid_px=8)
-    seen = sum((t.rows.seen.stop - t.rows.seen.start) * (t.columns.seen.stop - t.columns.seen.start) for t in tiles)
+    seen = sum(
+        (t.rows.seen.stop - t.rows.seen.start) * (t.columns.seen.stop - t.columns.seen.start) for t in tiles
+    )
     assert seen < 1.2 * 2000 * 2500
 
 

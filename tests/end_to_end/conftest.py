@@ -15,7 +15,9 @@ from pydicom.filebase import DicomBytesIO
 
 from dae_pacs.demo.node_process import NodeProcess
 from dae_pacs.demo.orthanc import NodeAddress, Orthanc, Routing, find_orthanc, free_port
+from dae_pacs.demo.phantoms import Study
 from dae_pacs.spool.ledger import Ledger
+from dae_pacs.spool.records import Instance
 
 T = TypeVar("T")
 NODE_AE = "DAE_PACS"
@@ -39,7 +41,7 @@ dimse_timeout_s = 5
 
 [[rules]]
 name = "images"
-when = {{ Modality = ["CT", "CR", "DX"] }}
+when = {{ Modality = ["CT", "CR", "DX", "SR", "US"] }}
 destinations = ["pacs"]
 """
 
@@ -73,15 +75,16 @@ class Hospital:
             timeout=60,
         )
 
-    def derived(self) -> list[Dataset]:
-        """Fetch every derived object that stands in the PACS."""
+    def derived(self, study: Study) -> list[Dataset]:
+        """Fetch every derived object of a study that stands in the PACS."""
         rest = self.pacs.rest
         found = [dcmread(DicomBytesIO(rest.file(instance))) for instance in rest.instances()]
-        return [ds for ds in found if ds.ImageType[0] == "DERIVED"]
+        return [ds for ds in found if ds.ImageType[0] == "DERIVED" and ds.StudyInstanceUID == study.uid]
 
-    def await_derived(self, count: int, timeout_s: float = 90) -> list[Dataset]:
-        """Wait until so many derived objects stand in the PACS."""
-        return await_true(lambda: _at_least(self.derived(), count), timeout_s, f"{count} derived objects")
+    def await_derived(self, study: Study, count: int, timeout_s: float = 90) -> list[Dataset]:
+        """Wait until so many derived objects of a study stand in the PACS."""
+        look = lambda: _at_least(self.derived(study), count)  # noqa: E731
+        return await_true(look, timeout_s, f"{count} derived objects")
 
     def settle(self) -> None:
         """Wait until nothing is waited for any more: no job open, no delivery owed."""
@@ -94,16 +97,16 @@ class Hospital:
             deliveries = {delivery.status.value for delivery in ledger.deliveries()}
         return jobs <= {"done", "failed"} and deliveries <= {"delivered", "dead"}
 
-    def jobs(self) -> int:
-        """Count the ledger's jobs."""
+    def jobs(self, study: Study) -> int:
+        """Count the ledger's jobs for a study."""
         with self.ledger() as ledger:
-            return len(ledger.jobs())
+            return len(ledger.jobs(study=study.uid))
 
-    def reasons(self) -> list[str | None]:
-        """List why the received objects were passed over."""
+    def fate(self, SOPInstanceUID: str) -> Instance:
+        """Look up what the ledger says of one received object."""
         with self.ledger() as ledger:
-            studies = [study.StudyInstanceUID for study in ledger.studies()]
-            return [i.reason for study in studies for i in ledger.study_story(study).instances]
+            stories = [ledger.study_story(study.StudyInstanceUID) for study in ledger.studies()]
+        return next(i for story in stories for i in story.instances if i.SOPInstanceUID == SOPInstanceUID)
 
     def wait_until_owed(self, count: int) -> None:
         """Wait until so many results wait for a destination that does not answer."""
@@ -158,18 +161,25 @@ OpenHospital = Callable[..., Hospital]
 
 @pytest.fixture
 def open_hospital(tmp_path: Path) -> Iterator[OpenHospital]:
-    """Open a hospital: `open_hospital(Routing.EVERYTHING)`; it closes with the test."""
+    """Open a hospital of the test's own, to break: it closes with the test."""
+    with ExitStack() as running:
+        yield lambda: _open(running, tmp_path, Routing.NONE)
+
+
+@pytest.fixture(scope="module")
+def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
+    """Open one hospital for many tests; its PACS routes everything, our own results included."""
+    with ExitStack() as running:
+        yield _open(running, tmp_path_factory.mktemp("hospital"), Routing.EVERYTHING)
+
+
+def _open(running: ExitStack, folder: Path, routing: Routing) -> Hospital:
     if find_orthanc() is None or shutil.which("storescu") is None:
         pytest.skip("Debian's orthanc and dcmtk are not installed")
-    with ExitStack() as running:
-
-        def open_one(routing: Routing = Routing.NONE) -> Hospital:
-            port = free_port()
-            pacs = Orthanc(tmp_path / "pacs", node=NodeAddress(NODE_AE, port), routing=routing)
-            configuration = CONFIGURATION.format(port=port, pacs_port=pacs.port)
-            node = NodeProcess(tmp_path / "node", configuration, ae_title=NODE_AE, port=port)
-            running.enter_context(pacs)
-            running.enter_context(node)
-            return Hospital(node, pacs)
-
-        yield open_one
+    port = free_port()
+    pacs = Orthanc(folder / "pacs", node=NodeAddress(NODE_AE, port), routing=routing)
+    configuration = CONFIGURATION.format(port=port, pacs_port=pacs.port)
+    node = NodeProcess(folder / "node", configuration, ae_title=NODE_AE, port=port)
+    running.enter_context(pacs)
+    running.enter_context(node)
+    return Hospital(node, pacs)

@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -97,9 +97,3 @@ def derive_now(derivation: Derivation) -> Callable[..., Dataset]:
         return derive_module.derive(source, stored, **(arguments | changes))
 
     return make
-
-
-@pytest.fixture(autouse=True)
-def random_seed() -> Iterator[None]:
-    np.random.seed(0)  # noqa: NPY002 (nothing here should use it; if it does, at least the same way each time)
-    yield

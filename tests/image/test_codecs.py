@@ -53,10 +53,19 @@ def test_a_stream_broken_anywhere_ends_in_words(syntax: str) -> None:
     cells = np.random.default_rng(2).integers(0, 4096, (32, 32), dtype=np.uint16)
     data = encoded(cells, syntax)
     for end in range(0, len(data) // 2, 29):
-        try:
+        with pytest.raises(PixelError, match=r"\w+ \w+"):
             codecs.decode_frame(data[:end], syntax, shape=(32, 32), bytes_per_cell=2)
-        except PixelError as error:
-            assert str(error)
+
+
+@pytest.mark.parametrize("syntax", [uid.JPEGBaseline8Bit, uid.JPEGLSLossless])
+@pytest.mark.parametrize("share", [0.5, 0.63, 0.9, 0.99])
+def test_a_frame_without_its_end_is_refused_not_filled_with_grey(syntax: str, share: float) -> None:
+    cells = np.random.default_rng(2).integers(0, 256, (64, 64), dtype=np.uint8)
+    data = encoded(cells, syntax)
+    with pytest.raises(PixelError, match="end marker"):
+        codecs.decode_frame(data[: int(share * len(data))], syntax, shape=(64, 64), bytes_per_cell=1)
+    # Fill bytes behind the end are nothing to complain of.
+    codecs.decode_frame(data + b"\xff\0", syntax, shape=(64, 64), bytes_per_cell=1)
 
 
 def test_a_stream_of_another_size_is_refused_before_decoding() -> None:

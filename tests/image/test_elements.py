@@ -6,12 +6,14 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
 from dae_pacs.image import files, peek
-from dae_pacs.image.elements import encode, isolated, raw
+from dae_pacs.image.elements import encode, exact_copy, raw
 
 
-@pytest.mark.parametrize(
-    "name", ["CT_small.dcm", "rtplan.dcm", "test-SR.dcm", "reportsi.dcm", "nested_priv_SQ.dcm"]
-)
+def isolated(source: Dataset) -> Dataset:
+    return exact_copy(source, lambda _ds, _tag: True)
+
+
+@pytest.mark.parametrize("name", ["CT_small.dcm", "rtplan.dcm", "reportsi.dcm", "test-SR.dcm"])
 def test_reading_and_writing_again_is_stable(name: str, tmp_path: Path) -> None:
     first = isolated(files.read(Path(str(get_testdata_file(name)))))
     files.write(first, tmp_path / "once.dcm")

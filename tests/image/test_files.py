@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 
-from dae_pacs.errors import NotDicomError
-from dae_pacs.image import files
+from dae_pacs.errors import NotDicomError, UnsupportedImageError
+from dae_pacs.image import files, pixels
 
 
 def test_a_written_file_is_a_part_10_file_for_others(
@@ -20,6 +21,19 @@ def test_a_written_file_is_a_part_10_file_for_others(
     assert ds.file_meta.ImplementationVersionName == "DAE_PACS"
     assert np.array_equal(ds.pixel_array, cells)
     assert [path.name for path in tmp_path.iterdir()] == ["x.dcm"]
+
+
+def test_a_compressed_object_is_written_as_it_is(tmp_path: Path) -> None:
+    source = files.read(Path(str(get_testdata_file("MR_small_jp2klossless.dcm"))))
+    files.write(source, tmp_path / "x.dcm")
+    again = files.read(tmp_path / "x.dcm")
+    assert again.file_meta.TransferSyntaxUID == source.file_meta.TransferSyntaxUID
+    assert np.array_equal(pixels.decode(again).stored, pixels.decode(source).stored)
+
+
+def test_a_big_endian_object_is_not_written_wrongly(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedImageError, match="big endian"):
+        files.write(files.read(Path(str(get_testdata_file("MR_small_bigendian.dcm")))), tmp_path / "x.dcm")
 
 
 def test_a_missing_file_says_so(tmp_path: Path) -> None:

@@ -103,8 +103,7 @@ def test_every_file_at_hand_round_trips(all_dicom_files: list[Path]) -> None:
         try:
             ds = files.read(path)
             decoded = pixels.decode(ds)
-        except InputError as error:
-            assert len(str(error)) > 20
+        except InputError:
             continue
         assert np.array_equal(pixels.encode(decoded.values.copy(), decoded), decoded.stored), path
         assert decoded.values.shape == decoded.stored.shape == decoded.keep.shape

@@ -27,7 +27,8 @@ def test_slices_are_sorted_by_their_place_in_space(
     found = scan([tmp_path])
     assert [path.name for path in found.series[0].paths] == ["1.dcm", "3.dcm", "4.dcm", "2.dcm", "0.dcm"]
     assert found.series[0].Modality == "CT"
-    assert not found.problems
+    assert not found.passed_over
+    assert not found.unreadable
 
 
 def test_without_geometry_the_instance_number_sorts(
@@ -53,18 +54,21 @@ def test_a_mixed_folder_is_told_apart_by_content(grey_image: Callable[..., Datas
     found = scan([tmp_path, tmp_path / "other.jpg", tmp_path / "nowhere"])
     assert len(found.series) == 2
     assert [path.name for path in found.rasters] == ["picture.dcm"]
-    reasons = {path.name: reason for path, reason in found.problems}
-    assert set(reasons) == {"notes.dcm", "report", "nowhere", "image.txt"}
-    assert "no DICOM file" in reasons["notes.dcm"]
-    assert "structured report" in reasons["report"]
-    assert "same SOP Instance UID" in reasons["image.txt"]
+    broken = {path.name: reason for path, reason in found.unreadable}
+    assert set(broken) == {"notes.dcm", "nowhere"}
+    passed_over = {path.name: reason for path, reason in found.passed_over}
+    assert set(passed_over) == {"report", "image.txt"}
+    assert "no DICOM file" in broken["notes.dcm"]
+    assert "structured report" in passed_over["report"]
+    assert "same SOP Instance UID" in passed_over["image.txt"]
 
 
 def test_an_empty_folder_is_named(tmp_path: Path) -> None:
-    assert scan([tmp_path]).problems == ((tmp_path, "the folder holds no file"),)
+    assert scan([tmp_path]).unreadable == ((tmp_path, "the folder holds no file"),)
 
 
 def test_a_real_series_is_found_whole(shared_dicom: Path) -> None:
     found = scan([shared_dicom / "ct-ge-head"])
     assert sum(len(series.paths) for series in found.series) == 28
-    assert not found.problems
+    assert not found.passed_over
+    assert not found.unreadable

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import numpy as np
-import pydicom
 import pytest
 import torch
 from PIL import Image
 from pydicom.data import get_testdata_file
 
 from dae_pacs.errors import TrainingError
+from dae_pacs.image import files
 from dae_pacs.image.own import is_own
 from dae_pacs.learn.data import Data
 from dae_pacs.learn.export import Facts, export_bundle
@@ -38,7 +38,7 @@ def test_dicom_becomes_a_derived_object(bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "1").write_bytes(source.read_bytes())
     assert denoise_folder(bundle, folder=tmp_path / "in", output=tmp_path / "out", device="cpu") == 1
-    before, after = pydicom.dcmread(source), pydicom.dcmread(tmp_path / "out" / "1")
+    before, after = files.read(source), files.read(tmp_path / "out" / "1")
     assert is_own(after)
     assert before.StudyInstanceUID == after.StudyInstanceUID
     assert before.SOPInstanceUID != after.SOPInstanceUID

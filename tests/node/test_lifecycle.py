@@ -101,6 +101,19 @@ def test_killed_worker_is_replaced_and_its_job_done_by_the_next(tmp_path, start)
     assert len(node.ledger.deliveries()) == 2
 
 
+def test_owed_destination_that_is_no_peer_any_more_is_told(tmp_path, start, caplog):
+    chosen = settings(tmp_path / "spool")
+    forwarding = Rule(name="ct", when={"Modality": "CT"}, action="forward", destinations=("pacs",))
+    node = Node(chosen.model_copy(update={"rules": (forwarding,)}))
+    node.start()
+    files = [outgoing(path) for path in write_all(ct_series(Study(), slices=1, size=32), tmp_path)]
+    send(address(node), files, calling_ae="MODALITY", on_result=lambda _result: None)
+    node.stop()
+    start(chosen.model_copy(update={"peers": {}, "rules": ()}))
+    told = [record.destination for record in caplog.records if "no longer names" in record.message]
+    assert told == ["pacs"]
+
+
 def test_stopped_node_leaves_no_process_behind(tmp_path):
     node = Node(settings(tmp_path / "spool"))
     node.start()

@@ -4,12 +4,13 @@ from time import process_time
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
+
 from dae_pacs.errors import NoiseError
 from dae_pacs.image.pixels import decode
 from dae_pacs.noise.estimate import estimate, fallback, flat_sigma
 from dae_pacs.noise.simulate import correlated, halve, poisson_gaussian
 from dae_pacs.noise.spectrum import gaussian_spectrum
-from PIL import Image
 
 
 def ratio(model, clean, *, gain, sigma):
@@ -193,3 +194,11 @@ def test_sigma_on_real_anatomy_is_found_a_little_low(shared_data, name, blur_px,
     gain, sigma = 0.0064 * span, 0.0566 * span
     noisy = correlated(clean, gain=gain, sigma=sigma, blur_px=blur_px, rng=rng)
     assert 0.93 <= ratio(estimate([noisy]), clean, gain=gain, sigma=sigma) <= 1.02
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_even_image_has_an_even_variance(seed):
+    frame = (500 + 30 * np.random.default_rng(seed).standard_normal((300, 300))).astype(np.float32)
+    model = estimate([frame])
+    assert 0.93 <= float(model.sigma_at(500.0)) / 30 <= 1.03
+    assert model.sigma_at(0.0) == model.sigma_at(1000.0)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from dae_pacs.noise.flat import measure, squared_coefficients, typical_sigma
 from dae_pacs.noise.patches import block_edge_ratio, collect, grey_step
 

@@ -2,12 +2,13 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from dae_pacs.errors import NoiseError
 from dae_pacs.noise.model import NoiseModel, affine
 from dae_pacs.noise.simulate import poisson_gaussian
 from dae_pacs.noise.spectrum import gaussian_spectrum
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 RADIOGRAPH = affine(gain=2.0, offset=30.0, low=0.0, high=4000.0)
 CT = NoiseModel(levels=(-1000.0, 0.0, 60.0, 1500.0), variances=(60.0, 200.0, 210.0, 150.0), unit="HU")

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from dae_pacs.noise.simulate import correlated, halve, poisson_gaussian, sigma_of
 
 

@@ -1,6 +1,7 @@
 """A spool on a real disk, and objects to put into it."""
 
 import hashlib
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,6 +129,10 @@ def new_spool(tmp_path: Path) -> Iterator[Callable[[str], Spool]]:
 
 
 @pytest.fixture
-def spool(new_spool: Callable[[str], Spool]) -> Spool:
-    """One spool, empty."""
-    return new_spool("spool")
+def spool() -> Iterator[Spool]:
+    """One spool, empty; in memory where there is some: flushing a shared disk would make these slow."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        made = Spool(Path(folder) / "spool")
+        yield made
+        made.ledger.close()

@@ -40,6 +40,12 @@ def test_a_derived_file_that_was_never_recorded_is_deleted_since_it_can_be_made_
     assert not result.orphans
 
 
+def test_what_was_still_arriving_is_deleted(spool):
+    spool.files.open_incoming().flush()
+    assert spool.ledger.reconcile(spool.files).swept == 1
+    assert not list(spool.files.incoming.iterdir())
+
+
 def test_a_lost_original_is_reported_and_rejected_and_repaired_by_sending_it_again(spool):
     spool.keep("1.1", Plan("denoise", rule="ct", destinations=("PACS",), forward_original=True))
     (instance,) = spool.ledger.study_story("1.2").instances
