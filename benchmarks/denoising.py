@@ -134,6 +134,7 @@ def methods_for(
         "nlm_vst": nlm,
         "wavelet_vst": wavelet,
         "ours": partial(ours, denoiser=denoiser, strength=1.0),
+        "ours_true_noise": partial(ours, denoiser=denoiser, strength=1.0, blind=False),
         "ours_default_strength": partial(
             ours, denoiser=denoiser, strength=denoiser.identity.default_strength
         ),
@@ -174,9 +175,9 @@ def best(case: Case, candidates: list[Plane]) -> Plane:
     return min(candidates, key=lambda plane: squared_error(case, plane, case.reference.counted))
 
 
-def ours(case: Case, *, denoiser: Denoiser, strength: float) -> Plane:
+def ours(case: Case, *, denoiser: Denoiser, strength: float, blind: bool = True) -> Plane:
     keep = np.zeros_like(case.noisy, dtype=np.bool_)
-    noise = denoiser.calibrate([case.noisy], [keep])
+    noise = denoiser.calibrate([case.noisy], [keep]) if blind else case.noise.model()
     return denoiser.denoise(case.noisy[None], keep[None], noise=noise, strength=strength)[0]
 
 
@@ -256,6 +257,7 @@ NOTES = {
     "nlm_vst": "True noise model given, strength chosen per image with the reference in hand.",
     "wavelet_vst": "True noise model given.",
     "ours": "Noise estimated blindly, strength 1.",
+    "ours_true_noise": "True noise model given, strength 1: what the estimate of the noise costs.",
     "ours_default_strength": "Noise estimated blindly, the bundle's default strength.",
     "autoencoder": "The seed's recipe, trained on the noisy images themselves for its 100 epochs.",
 }

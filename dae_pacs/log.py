@@ -13,8 +13,10 @@ from dae_pacs.errors import ConfigError
 FILE_BYTES = 10_000_000
 FILES_KEPT = 5
 _HANDLER_NAME = "dae-pacs"
-_CHATTY = ("pydicom", "pynetdicom", "monai", "PIL", "matplotlib", "numba", "urllib3")
+_CHATTY = ("pynetdicom", "monai", "PIL", "matplotlib")
 """Libraries that log, at INFO, what is not theirs to log (pynetdicom: headers) or what helps nobody."""
+_INDISCREET = ("pydicom", "py.warnings")
+"""Whose warnings quote the values that they complain of: a patient's name, say."""
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 """What every record carries; anything else on it came in through `extra`."""
@@ -62,6 +64,8 @@ def configure(settings: LogSettings | None = None, *, verbose: bool = False) -> 
     logging.getLogger("dae_pacs").setLevel("DEBUG" if verbose else level)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
+    for name in _INDISCREET:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.captureWarnings(capture=True)
 
 

@@ -1,5 +1,6 @@
 import json
 import logging
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,8 @@ def _put_back() -> Iterator[None]:
     root.setLevel(level)
     logging.getLogger("dae_pacs").setLevel(ours)
     logging.captureWarnings(capture=False)
+    for name in ("pydicom", "py.warnings"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
 
 
 def test_fields_follow_the_message(capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,3 +109,12 @@ def test_a_traceback_follows_its_line(capsys: pytest.CaptureFixture[str]) -> Non
 def test_a_log_file_that_can_not_be_opened_is_refused_in_words(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"can't be opened .* Set log\.file"):
         log.configure(LogSettings(file=tmp_path))
+
+
+def test_libraries_that_quote_values_are_kept_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure(LogSettings())
+
+    logging.getLogger("pydicom").warning("Invalid value for VR PN: 'Doe^Jane'")
+    warnings.warn("The value 'Doe^Jane' is too long", UserWarning, stacklevel=1)
+
+    assert "Doe" not in capsys.readouterr().err

@@ -23,13 +23,14 @@ echo "Setting up .venv (a few minutes, once)"
 
 # On Linux for x86-64 the package index's torch is a CUDA build of several GB; a local version (+cpu) stands
 # above it wherever pip can see both. Where pip does not see it by itself, PyTorch's own index has it.
-torch_index=()
 if [ "$(uname -sm)" = "Linux x86_64" ]; then
-    torch="$(sed -n 's/^\(torch==[0-9.]*\)$/\1/p' constraints.txt)+$torch_build"
+    torch="$(grep '^torch==' constraints.txt)+$torch_build"
+    torch_index=()
     if ! "${pip[@]}" install --dry-run --no-deps "$torch" >/dev/null 2>&1; then
         torch_index=(--extra-index-url "https://download.pytorch.org/whl/$torch_build")
     fi
-    "${pip[@]}" install "${torch_index[@]}" --constraint constraints.txt "$torch"
+    "${pip[@]}" install --retries 1 "${torch_index[@]}" --constraint constraints.txt "$torch" ||
+        echo "$torch can't be had here; going on with the build that pip finds, which may be large" >&2
 fi
 "${pip[@]}" install --constraint constraints.txt --editable '.[train,demo]' --group dev
 tools/install-debian.sh

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom import Dataset
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from dae_pacs.demo.watch import Twin
@@ -48,14 +50,7 @@ def compare(name: str, twin: Twin, folder: Path) -> Comparison:
     ds = files.read(twin.original)
     before, after = decode(ds), decode(files.read(twin.denoised))
     picture = folder / f"{name}.png"
-    part = _middle(before.values[0])
-    side_by_side(
-        before.values[0][part],
-        after.values[0][part],
-        picture,
-        window=window_of(ds),
-        caption=f"{name}, pixel for pixel",
-    )
+    _draw(ds, before.values[0], after.values[0], picture)
     return Comparison(
         name=name,
         rows=before.values.shape[1],
@@ -70,11 +65,26 @@ def compare(name: str, twin: Twin, folder: Path) -> Comparison:
     )
 
 
+def _draw(ds: Dataset, before: NDArray[np.float32], after: NDArray[np.float32], picture: Path) -> None:
+    """Draw the middle of both frames, pixel for pixel, the way round in which they are read."""
+    part = _middle(before)
+    # A radiograph's own window spans all of it; this part of it has a narrower range.
+    window = window_of(ds) if ds.Modality == "CT" else None
+    sign = np.float32(-1 if ds.PhotometricInterpretation == "MONOCHROME1" else 1)
+    side_by_side(
+        sign * before[part],
+        sign * after[part],
+        picture,
+        window=window,
+        caption=f"{picture.stem}: its middle, pixel for pixel",
+    )
+
+
 def as_table(comparisons: list[Comparison], title: str) -> Table:
     """Lay the comparisons out for the terminal."""
-    table = Table(title=title, title_justify="left")
-    table.add_column("image")
-    for heading in ("pixels", "received", "denoised in", "delivered", "noise before", "after"):
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("image", no_wrap=True)
+    for heading in ("pixels", "received", "denoised", "delivered", "noise before > after"):
         table.add_column(heading, justify="right", no_wrap=True)
     for one in comparisons:
         table.add_row(
@@ -83,8 +93,7 @@ def as_table(comparisons: list[Comparison], title: str) -> Table:
             f"{one.received_s:.1f} s",
             f"{one.denoising_s:.1f} s",
             f"{one.delivered_s:.1f} s",
-            f"{one.sigma_before:.2f} {one.unit}",
-            f"{one.sigma_after:.2f} {one.unit}",
+            f"{one.sigma_before:.2f} > {one.sigma_after:.2f} {one.unit}",
         )
     return table
 

@@ -103,9 +103,12 @@ def write_manifest(folder: Path) -> None:
     files: dict[str, dict[str, Any]] = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.is_dir() and not path.is_symlink():
-            continue
-        if name == MANIFEST or path.name.startswith("."):
+        is_folder = path.is_dir() and not path.is_symlink()
+        if (
+            is_folder
+            or name == MANIFEST
+            or any(part.startswith(".") for part in path.relative_to(folder).parts)
+        ):
             continue
         content = _read(folder, name, MAX_FILE_BYTES)
         files[name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}

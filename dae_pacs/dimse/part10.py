@@ -7,14 +7,10 @@ import struct
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from dae_pacs import __version__
 from dae_pacs.errors import NotDicomError
+from dae_pacs.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 PREAMBLE = bytes(128) + b"DICM"  # PS3.10 7.1
-IMPLEMENTATION_CLASS_UID = (
-    "2.25.289667033317874007755051206102639872945"  # our own, from a random UUID (PS3.5 B.2)
-)
-IMPLEMENTATION_VERSION_NAME = f"DAE_PACS_{__version__}"[:16]  # VR SH: 16 characters
 
 _LONG_VRS = frozenset(
     (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")

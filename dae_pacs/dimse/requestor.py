@@ -23,9 +23,10 @@ from pynetdicom.dimse_primitives import C_ECHO, C_STORE
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.transport import T_CONNECT, AddressInformation, AssociationSocket
 
-from dae_pacs.dimse import library, messages, negotiation, part10
+from dae_pacs.dimse import library, messages, negotiation
 from dae_pacs.dimse.addresses import PeerAddress, check_ae_title
 from dae_pacs.errors import PeerError
+from dae_pacs.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 logger = logging.getLogger(__name__)
 
@@ -225,8 +226,8 @@ def _association(peer: PeerAddress, connection: socket.socket, *, calling_ae: st
     assoc.requestor.address_info = AddressInformation(*connection.getsockname()[:2])
     assoc.requestor.ae_title = calling_ae
     assoc.requestor.maximum_length = _MAX_PDU_BYTES
-    assoc.requestor.implementation_class_uid = UID(part10.IMPLEMENTATION_CLASS_UID)
-    assoc.requestor.implementation_version_name = part10.IMPLEMENTATION_VERSION_NAME
+    assoc.requestor.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
+    assoc.requestor.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     assoc.bind(evt.EVT_DATA_RECV, lambda _event: _acknowledge_at_once(connection))
     return assoc
 

@@ -22,6 +22,7 @@ from pynetdicom.transport import ThreadedAssociationServer
 from dae_pacs.dimse import library, listening, part10, refusals, statuses
 from dae_pacs.dimse.refusals import Answer
 from dae_pacs.errors import DaePacsError, ServiceError
+from dae_pacs.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 __all__ = ["Answer", "Incoming", "ScpSettings", "SpoolFile", "StorageSCP"]
 
@@ -162,8 +163,8 @@ class StorageSCP:
         ae.dimse_timeout = settings.dimse_timeout_s
         ae.network_timeout = settings.network_timeout_s
         ae.require_called_aet = settings.require_called_ae
-        ae.implementation_class_uid = part10.IMPLEMENTATION_CLASS_UID
-        ae.implementation_version_name = part10.IMPLEMENTATION_VERSION_NAME
+        ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+        ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         return ae
 
     def _connected(self, event: evt.Event) -> None:

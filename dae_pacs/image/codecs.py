@@ -14,6 +14,7 @@ from pydicom import uid
 from pydicom.pixels.decoders import base
 
 from dae_pacs.errors import PixelError, UnsupportedImageError
+from dae_pacs.image.peek import uid_name
 from dae_pacs.image.streams import StreamInfo, read_stream
 
 _PLUGIN = "dae-pacs"
@@ -68,7 +69,7 @@ def decode_frame(
     if transfer_syntax_uid == uid.RLELossless:
         return Frame(_decode_rle(data, shape=shape, bytes_per_cell=bytes_per_cell), None)
     if transfer_syntax_uid not in _STREAMS:
-        name = uid.UID(transfer_syntax_uid).name
+        name = uid_name(transfer_syntax_uid)
         raise UnsupportedImageError(f"transfer syntax {name} is not one that can be decoded here")
     info = read_stream(data)
     if (info.rows, info.columns, info.samples) != (*shape, 1):

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.tag import Tag
-from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian
 
 from dae_pacs.errors import PixelError
 from dae_pacs.image import peek
-from dae_pacs.image.elements import exact_copy
+from dae_pacs.image.elements import exact_copy, raw_uid
 from dae_pacs.image.groups import mark_frames
 from dae_pacs.image.layout import Layout, read_layout
 from dae_pacs.image.lossy import lossy_method
@@ -93,8 +93,9 @@ def _put_pixels(target: Dataset, source: Dataset, stored: NDArray[np.generic], l
     pixels.is_undefined_length = False
     target._dict[pixels.tag] = pixels
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = UID(peek.string(target, "SOPClassUID"))
-    meta.MediaStorageSOPInstanceUID = UID(peek.string(target, "SOPInstanceUID"))
+    for keyword in ("SOPClassUID", "SOPInstanceUID"):
+        element = raw_uid(f"MediaStorage{keyword}", peek.string(target, keyword))
+        meta._dict[element.tag] = element
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     target.file_meta = meta
 

@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_data_element
 from pydicom.sequence import Sequence
-from pydicom.tag import BaseTag
+from pydicom.tag import BaseTag, Tag
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
 from dae_pacs.image import peek
@@ -50,7 +50,7 @@ def exact_copy(source: Dataset, wanted: Wanted) -> Dataset:
     """Copy a data set to explicit VR little endian, values byte for byte, sharing nothing with the source.
 
     Args:
-        source: every sequence opened, as `parse` leaves it, or made in memory.
+        source: as `parse` or pydicom read it, or made in memory.
         wanted: says of a data set (the root or an item) and a tag whether the element comes along.
     """
     return _copy(source, wanted, is_signed=(peek.number(source, "PixelRepresentation") or 0) == 1)
@@ -70,12 +70,22 @@ def _copy(source: Dataset, wanted: Wanted, *, is_signed: bool) -> Dataset:
         if tag.element == 0 or not wanted(source, tag):
             continue
         if isinstance(elem, RawDataElement):
-            target._dict[tag] = _explicit_little(elem, is_signed=is_signed)
+            if peek.value_representation(elem) == "SQ":
+                opened = _opened(elem, source)
+                target._dict[tag] = _copy_sequence(opened, wanted, is_signed=is_signed)
+            else:
+                target._dict[tag] = _explicit_little(elem, is_signed=is_signed)
         elif isinstance(elem.value, Sequence):
             target._dict[tag] = _copy_sequence(elem, wanted, is_signed=is_signed)
         else:
             target._dict[tag] = copy.deepcopy(elem)
     return target
+
+
+def _opened(elem: RawDataElement, ds: Dataset) -> DataElement:
+    opened = DataElement(elem.tag, "SQ", peek.open_sequence(elem, ds), already_converted=True)
+    opened.is_undefined_length = False
+    return opened
 
 
 def _copy_sequence(elem: DataElement, wanted: Wanted, *, is_signed: bool) -> DataElement:
@@ -124,6 +134,11 @@ def raw(keyword_tag: int, vr: str, value: bytes) -> RawDataElement:
     )
 
 
+def raw_uid(keyword: str, value: str) -> RawDataElement:
+    """Make a UID element; a malformed UID is handed on as it came."""
+    return raw(Tag(keyword), "UI", value.encode("latin-1"))
+
+
 def _even(vr: str, value: bytes) -> bytes:
     """Pad a value to an even length, PS3.5 section 6.2."""
     if len(value) % 2 == 0:
@@ -132,13 +147,11 @@ def _even(vr: str, value: bytes) -> bytes:
 
 
 def encode(ds: Dataset) -> Iterator[bytes]:
-    """Encode a data set in explicit VR little endian, element by element, raw values as they are."""
+    """Encode a data set that is in explicit VR little endian, element by element, raw values as they are."""
     for elem in peek.walk(ds):
         if BaseTag(elem.tag).element == 0:
             continue
         if isinstance(elem, RawDataElement):
-            if elem.is_implicit_VR or not elem.is_little_endian:
-                elem = _explicit_little(elem, is_signed=(peek.number(ds, "PixelRepresentation") or 0) == 1)  # noqa: PLW2901
             value = _even(str(elem.VR), elem.value or b"")
             is_open = elem.length == _UNDEFINED_LENGTH
             yield _header(BaseTag(elem.tag), str(elem.VR), _UNDEFINED_LENGTH if is_open else len(value))
@@ -177,8 +190,8 @@ def _encode_sequence(elem: DataElement) -> Iterator[bytes]:
 def _header(tag: BaseTag, vr: str, length: int) -> bytes:
     """Encode an element's tag, VR and length, PS3.5 section 7.1.2."""
     if vr in EXPLICIT_VR_LENGTH_32:
-        return struct.pack("<HH2sHL", tag.group, tag.element, vr.encode("ascii"), 0, length)
+        return struct.pack("<HH2sHL", tag.group, tag.element, vr.encode("latin-1"), 0, length)
     if length > _SHORT_LENGTH_LIMIT:
         # A value too long for its VR's two length bytes goes under UN, PS3.5 section 6.2.2.
         return struct.pack("<HH2sHL", tag.group, tag.element, b"UN", 0, length)
-    return struct.pack("<HH2sH", tag.group, tag.element, vr.encode("ascii"), length)
+    return struct.pack("<HH2sH", tag.group, tag.element, vr.encode("latin-1"), length)

@@ -1,25 +1,22 @@
 """Read and write whole DICOM objects."""
 
 import hashlib
+import struct
 from pathlib import Path
 
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_file_meta_info
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian
+from pydicom.dataset import Dataset
+from pydicom.tag import Tag
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from dae_pacs.durable import durable_file
 from dae_pacs.errors import InputError, NotDicomError, UnsupportedImageError
+from dae_pacs.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dae_pacs.image import peek
 from dae_pacs.image.codecs import COMPRESSED
-from dae_pacs.image.elements import encode
+from dae_pacs.image.elements import encode, exact_copy, raw, raw_uid
 from dae_pacs.image.parse import parse
 from dae_pacs.image.stored import transfer_syntax
-from dae_pacs.image.uids import digest_uid
 
-# Who wrote the file, PS3.10 table 7.1-1.
-IMPLEMENTATION_CLASS_UID = UID(digest_uid("implementation", "dae-pacs"))
-IMPLEMENTATION_VERSION_NAME = "DAE_PACS"
 _CHUNK_BYTES = 1 << 20
 
 
@@ -49,25 +46,29 @@ def write(ds: Dataset, path: Path) -> None:
     """
     if transfer_syntax(ds) == ExplicitVRBigEndian:
         raise UnsupportedImageError("A big endian object is not written as it is; copy its file instead")
+    is_implicit = transfer_syntax(ds) == ImplicitVRLittleEndian
+    explicit = exact_copy(ds, lambda _ds, _tag: True) if is_implicit else ds
     with durable_file(path) as file:
         file.write(b"\0" * 128 + b"DICM" + _file_meta(ds))
-        for part in encode(ds):
+        for part in encode(explicit):
             file.write(part)
 
 
 def _file_meta(ds: Dataset) -> bytes:
     """Encode the file meta information, PS3.10 section 7.1."""
-    meta = FileMetaDataset()
-    meta.FileMetaInformationVersion = b"\0\1"
-    meta.MediaStorageSOPClassUID = UID(peek.string(ds, "SOPClassUID"))
-    meta.MediaStorageSOPInstanceUID = UID(peek.string(ds, "SOPInstanceUID"))
     syntax = transfer_syntax(ds)
-    meta.TransferSyntaxUID = UID(syntax) if syntax in COMPRESSED else ExplicitVRLittleEndian
-    meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
-    meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
-    buffer = DicomBytesIO()
-    write_file_meta_info(buffer, meta)
-    return buffer.getvalue()
+    elements = (
+        raw(Tag("FileMetaInformationVersion"), "OB", b"\0\1"),
+        raw_uid("MediaStorageSOPClassUID", peek.string(ds, "SOPClassUID")),
+        raw_uid("MediaStorageSOPInstanceUID", peek.string(ds, "SOPInstanceUID")),
+        raw_uid("TransferSyntaxUID", syntax if syntax in COMPRESSED else ExplicitVRLittleEndian),
+        raw_uid("ImplementationClassUID", IMPLEMENTATION_CLASS_UID),
+        raw(Tag("ImplementationVersionName"), "SH", IMPLEMENTATION_VERSION_NAME.encode("ascii")),
+    )
+    meta = Dataset()
+    meta._dict.update({element.tag: element for element in elements})
+    body = b"".join(encode(meta))
+    return struct.pack("<HH2sHL", 2, 0, b"UL", 4, len(body)) + body
 
 
 def file_digest(path: Path) -> str:

@@ -11,7 +11,7 @@ from dae_pacs.image.stored import transfer_syntax
 from dae_pacs.image.streams import read_stream
 
 # Defined terms for what these transfer syntaxes may do, PS3.3 section C.7.6.1.1.5.1.
-_METHODS = {
+_METHODS: dict[str, str] = {
     uid.JPEGBaseline8Bit: "ISO_10918_1",
     uid.JPEGExtended12Bit: "ISO_10918_1",
     uid.JPEGLSNearLossless: "ISO_14495_1",
@@ -22,7 +22,7 @@ _METHODS = {
 
 def lossy_method(ds: Dataset) -> str | None:
     """Return the method's term where the first frame's own stream says that it lost something."""
-    method = _METHODS.get(uid.UID(transfer_syntax(ds)))
+    method = _METHODS.get(transfer_syntax(ds))
     elem = peek.element(ds, "PixelData")
     if method is None or elem is None or not isinstance(elem.value, bytes):
         return None

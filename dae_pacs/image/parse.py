@@ -25,10 +25,9 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
-from pydicom.values import convert_SQ
 
 from dae_pacs.errors import NotDicomError
-from dae_pacs.image.peek import encodings, string, value_representation
+from dae_pacs.image.peek import BROKEN, open_sequence, string, value_representation
 
 PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 UNDEFINED_LENGTH = 0xFFFFFFFF
@@ -37,16 +36,6 @@ DEEPEST_SEQUENCE = 32
 # A deflated data set says nothing about its real size, so a limit stands in for the missing length.
 LARGEST_INFLATED_BYTES = 2 << 30
 _ITEM, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE0DD
-_BROKEN = (
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    OSError,
-    EOFError,
-    NotImplementedError,
-    struct.error,
-)
 
 
 @dataclass(frozen=True)
@@ -119,7 +108,7 @@ def parse(file: BinaryIO, *, with_pixels: bool) -> Dataset:
         raise NotDicomError(
             "The object's sequences are nested beyond reason; it is not read further"
         ) from error
-    except (*_BROKEN, MemoryError) as error:
+    except (*BROKEN, MemoryError) as error:
         raise NotDicomError(f"The bytes do not follow the DICOM encoding: {error}") from error
 
 
@@ -272,15 +261,7 @@ def open_sequences(ds: Dataset, encoding: Encoding, *, depth: int = 0) -> None:
                 raise NotDicomError("The object is cut off in the middle of an element. Send it again")
             if value_representation(elem) != "SQ":
                 continue
-            # The content of a sequence under VR UN is implicit little endian, PS3.5 section 6.2.2.
-            is_unknown = str(elem.VR) == "UN"
-            sequence = convert_SQ(
-                elem.value or b"",
-                elem.is_implicit_VR or is_unknown,
-                elem.is_little_endian or is_unknown,
-                encodings(ds),
-            )
-            opened = DataElement(tag, "SQ", sequence, already_converted=True)
+            opened = DataElement(tag, "SQ", open_sequence(elem, ds), already_converted=True)
             opened.is_undefined_length = False
             # Dataset.__setitem__ would propagate the pixel representation by converting elements.
             ds._dict[tag] = opened

@@ -5,18 +5,33 @@ an ISO 2022 character set may be written back with other bytes. These functions 
 element as it stands in the file.
 """
 
+import struct
 import warnings
 from collections.abc import Iterator
 
 import numpy as np
-from pydicom import charset
+from pydicom import charset, config
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
+from pydicom.uid import UID
+from pydicom.values import convert_SQ
 
-from dae_pacs.errors import PixelError
+from dae_pacs.errors import NotDicomError, PixelError
 
+# What pydicom raises on bytes that are no DICOM.
+BROKEN = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OSError,
+    EOFError,
+    NotImplementedError,
+    struct.error,
+)
 # VRs whose characters depend on Specific Character Set, PS3.5 section 6.1.2.3.
 TEXT_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 # Texts in which a backslash is no separator, PS3.5 section 6.2.
@@ -111,15 +126,40 @@ def integer(ds: Dataset, keyword: str) -> int | None:
     return int(value)
 
 
+def uid_name(value: str) -> str:
+    """Return a UID's name in PS3.6, or the UID itself; a malformed one is no reason to warn."""
+    return str(UID(value, validation_mode=config.IGNORE).name)
+
+
 def items(ds: Dataset, keyword: str) -> tuple[Dataset, ...]:
     """Return the items of a sequence; () where it is absent or empty.
 
-    The data set must come from `parse`, which has opened every sequence, or have been made in memory.
+    Raises:
+        NotDicomError: its bytes are no sequence.
     """
     elem = element(ds, keyword)
-    if elem is None or isinstance(elem, RawDataElement) or not elem.value:
+    if isinstance(elem, RawDataElement):
+        return tuple(open_sequence(elem, ds))
+    if elem is None or not elem.value:
         return ()
     return tuple(elem.value)
+
+
+def open_sequence(elem: RawDataElement, ds: Dataset) -> Sequence:
+    """Turn a sequence that is still bytes into items whose elements are still bytes.
+
+    Raises:
+        NotDicomError: its bytes are no sequence.
+    """
+    # The content of a sequence under VR UN is implicit little endian, PS3.5 section 6.2.2.
+    is_unknown = str(elem.VR) == "UN"
+    is_implicit, is_little = elem.is_implicit_VR or is_unknown, elem.is_little_endian or is_unknown
+    try:
+        return convert_SQ(elem.value or b"", is_implicit, is_little, encodings(ds))
+    except (*BROKEN, RecursionError) as error:
+        raise NotDicomError(
+            f"The bytes of sequence {elem.tag} do not follow the DICOM encoding: {error}"
+        ) from error
 
 
 def walk(ds: Dataset) -> Iterator[DataElement | RawDataElement]:

@@ -12,7 +12,7 @@ from pydicom.tag import Tag
 from dae_pacs import __version__
 from dae_pacs.errors import ConfigError
 from dae_pacs.image import peek
-from dae_pacs.image.elements import exact_copy, raw
+from dae_pacs.image.elements import exact_copy, raw, raw_uid
 from dae_pacs.image.own import ACQUISITION_EQUIPMENT, MANUFACTURER, PROCESSING_EQUIPMENT, purpose_of
 from dae_pacs.image.text import INHERITED, encode_text
 from dae_pacs.image.uids import digest_uid
@@ -110,12 +110,29 @@ def _noise_reduction() -> Dataset:
 def source_image(source: Dataset) -> Dataset:
     """Reference the source, PS3.3 section C.7.6.1.1.4."""
     item = Dataset()
-    item.ReferencedSOPClassUID = peek.string(source, "SOPClassUID")
-    item.ReferencedSOPInstanceUID = peek.string(source, "SOPInstanceUID")
+    for keyword in ("SOPClassUID", "SOPInstanceUID"):
+        element = raw_uid(f"Referenced{keyword}", peek.string(source, keyword))
+        item._dict[element.tag] = element
     item.PurposeOfReferenceCodeSequence = [
         code("121322", "DCM", "Source image for image processing operation")
     ]
     return item
+
+
+def source_evidence(source: Dataset) -> Dataset:
+    """Name the study and series of a source that functional groups refer to, PS3.3 table 10-4."""
+    study, series, instance = Dataset(), Dataset(), Dataset()
+    for item, keyword, inherited in (
+        (instance, "ReferencedSOPClassUID", "SOPClassUID"),
+        (instance, "ReferencedSOPInstanceUID", "SOPInstanceUID"),
+        (series, "SeriesInstanceUID", "SeriesInstanceUID"),
+        (study, "StudyInstanceUID", "StudyInstanceUID"),
+    ):
+        element = raw_uid(keyword, peek.string(source, inherited))
+        item._dict[element.tag] = element
+    series.ReferencedSOPSequence = [instance]
+    study.ReferencedSeriesSequence = [series]
+    return study
 
 
 def contributing_equipment(source: Dataset, derivation: Derivation, now: datetime) -> list[Dataset]:

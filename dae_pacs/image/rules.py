@@ -65,6 +65,11 @@ _ENHANCED = frozenset(
 _DIGITAL_X_RAY = tuple(
     f"1.2.840.10008.5.1.4.1.1.1.{number}" for number in ("1", "1.1", "2", "2.1", "3", "3.1")
 )
+# NM and PET allow PRIMARY alone in Image Type value 2, as functional group objects do (PS3.3 sections
+# C.8.4.9.1.1, C.8.9.4.1.1 and C.8.16.1.2).
+_NUCLEAR = frozenset({"1.2.840.10008.5.1.4.1.1.20", "1.2.840.10008.5.1.4.1.1.128"})
+# X-Ray 3D and Breast Tomosynthesis have no place for the evidence of source images.
+_WITHOUT_EVIDENCE = "1.2.840.10008.5.1.4.1.1.13.1."
 _FUNCTIONAL_GROUPS = "SharedFunctionalGroupsSequence"
 # Private elements that quantification needs and that stay true: Philips' factors to floating point values.
 KEPT_PRIVATE = frozenset(
@@ -77,7 +82,8 @@ def _drop(_making: Making) -> None:
 
 
 def _text(keyword: str, vr: str, value: str) -> RawDataElement:
-    return raw(Tag(keyword), vr, value.encode("ascii"))
+    # Inherited parts may hold what no VR allows; they are handed on as they came (peek reads them so).
+    return raw(Tag(keyword), vr, value.encode("latin-1"))
 
 
 def _kept(making: Making, keyword: str) -> Element | None:
@@ -87,11 +93,11 @@ def _kept(making: Making, keyword: str) -> Element | None:
 
 def _image_type(making: Making) -> Element:
     values = list(peek.strings(making.source, "ImageType"))
-    # Functional group objects allow PRIMARY alone in value 2 (PS3.3 section C.8.16.1.2).
-    second = values[1] if has_functional_groups(making.source) and len(values) > 1 else "SECONDARY"
+    sop_class = peek.string(making.source, "SOPClassUID")
+    allows_primary_alone = has_functional_groups(making.source) or sop_class in _NUCLEAR
+    second = values[1] if allows_primary_alone and len(values) > 1 else "SECONDARY"
     rest = values[2:]
     if not rest:
-        sop_class = peek.string(making.source, "SOPClassUID")
         rest = [""] if sop_class in _DIGITAL_X_RAY else ["AXIAL"] if sop_class == _CT else []
     return _text("ImageType", "CS", "\\".join(["DERIVED", second, *rest]))
 
@@ -155,6 +161,15 @@ def _source_image(making: Making) -> Element | None:
     if has_functional_groups(making.source):
         return None
     return provenance.sequence("SourceImageSequence", [provenance.source_image(making.source)])
+
+
+def _source_evidence(making: Making) -> Element | None:
+    """Back up the source images that functional groups name (PS3.3 table C.8-131, Source Image Evidence)."""
+    kept = provenance.copied_items(making.source, "SourceImageEvidenceSequence")
+    sop_class = peek.string(making.source, "SOPClassUID")
+    if _FUNCTIONAL_GROUPS in making.source and not sop_class.startswith(_WITHOUT_EVIDENCE):
+        kept.append(provenance.source_evidence(making.source))
+    return provenance.sequence("SourceImageEvidenceSequence", kept) if kept else None
 
 
 def _equipment(making: Making) -> Element:
@@ -246,6 +261,7 @@ HEADER_CHANGES: Mapping[str, Change] = MappingProxyType(
         "DerivationDescription": _derivation_description,
         "DerivationCodeSequence": _derivation_codes,
         "SourceImageSequence": _source_image,
+        "SourceImageEvidenceSequence": _source_evidence,
         "ContributingEquipmentSequence": _equipment,
         # What was lost before us stays lost
         "LossyImageCompression": _lossy,

@@ -48,7 +48,7 @@ def read_cells(ds: Dataset, layout: Layout) -> NDArray[np.generic]:
         return _native_cells(data, layout, is_little=little, is_words=is_words)
     if syntax not in COMPRESSED:
         raise UnsupportedImageError(
-            f"transfer syntax {uid.UID(syntax).name} is not one that can be decoded here"
+            f"transfer syntax {peek.uid_name(syntax)} is not one that can be decoded here"
         )
     if layout.size_bytes > LARGEST_DECODED_BYTES:
         raise PixelError(

@@ -1,6 +1,5 @@
 """Say why an object can't, or needn't, be denoised. The answer is what the ledger keeps of it."""
 
-from pydicom import uid
 from pydicom.dataset import Dataset
 
 from dae_pacs.errors import InputError
@@ -55,7 +54,7 @@ def _reason_by_class(ds: Dataset) -> str | None:
         return "our own result: it has been denoised already"
     for root, what in _OTHER_OBJECTS:
         if sop_class == root.rstrip(".") or sop_class.startswith(root.rstrip(".") + "."):
-            return f"{what} ({uid.UID(sop_class).name}): no image to denoise"
+            return f"{what} ({peek.uid_name(sop_class)}): no image to denoise"
     missing = [
         keyword
         for keyword in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID")
@@ -87,5 +86,5 @@ def _reason_by_pixels(ds: Dataset) -> str | None:
         return f"Bits Allocated {bits}: only 8, 16, 32 and 64"
     syntax = transfer_syntax(ds)
     if syntax not in NATIVE and syntax not in COMPRESSED:
-        return f"transfer syntax {uid.UID(syntax).name} can't be decoded here"
+        return f"transfer syntax {peek.uid_name(syntax)} can't be decoded here"
     return None

@@ -9,11 +9,10 @@ from math import sqrt
 from pathlib import Path
 
 import numpy as np
-from pydicom import dcmread
-from pydicom.misc import is_dicom
 
 from dae_pacs.errors import InputError, TrainingError
-from dae_pacs.learn.reader import read_frames
+from dae_pacs.image import files, peek
+from dae_pacs.learn.reader import is_raster, read_frames
 
 logger = logging.getLogger(__name__)
 
@@ -163,12 +162,11 @@ def _reason_not_usable(frames: np.ndarray) -> str | None:
 
 def _group(path: Path) -> str:
     """Name what must stay on one side: the patient where the header names one, else the file."""
-    if is_dicom(path):
-        header = dcmread(path, specific_tags=["PatientID", "StudyInstanceUID"], stop_before_pixels=True)
-        patient = str(header.get("PatientID", "")) or str(header.get("StudyInstanceUID", ""))
-        if patient:
-            return hashlib.sha256(patient.encode()).hexdigest()[:16]
-    return str(path)
+    if is_raster(path):
+        return str(path)
+    header = files.read(path)
+    patient = peek.string(header, "PatientID") or peek.string(header, "StudyInstanceUID") or str(path)
+    return hashlib.sha256(patient.encode()).hexdigest()[:16]
 
 
 def _split(items: list[Item], *, share: float, seed: int) -> tuple[list[Item], list[Item]]:

@@ -18,6 +18,7 @@ from torch import nn
 from dae_pacs.denoise.bundle import METADATA, NETWORK, WEIGHTS, write_manifest
 from dae_pacs.errors import TrainingError
 from dae_pacs.learn.card import write_card
+from dae_pacs.learn.configuration import CONFIGURATION
 from dae_pacs.learn.data import Data
 from dae_pacs.learn.network import network_config
 
@@ -38,7 +39,7 @@ class Facts:
     description: str
     data: Data
     scores: str | Path
-    """The JSON-lines file of the validations."""
+    """The JSON-lines file of the validations; beside it stands the run's configuration."""
     settings: Mapping[str, Any]
     """The knobs of the recipe that the card shows."""
 
@@ -67,6 +68,9 @@ def export_bundle(
         _write_json(part / NETWORK, network_config(architecture))
         _write_json(part / METADATA, metadata(facts))
         (part / "configs" / "inference.yaml").write_text(INFERENCE, encoding="utf-8")
+        configuration = Path(facts.scores).with_name(CONFIGURATION)
+        if configuration.is_file():
+            shutil.copyfile(configuration, part / "configs" / "train.yaml")
         safetensors.torch.save_file(weights, part / WEIGHTS)
         write_card(part / "docs" / "README.md", facts)
         write_manifest(part)

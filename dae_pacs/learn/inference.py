@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydicom.misc import is_dicom
 from torch import nn
 from torch.nn import functional
 
@@ -19,6 +18,7 @@ from dae_pacs.image import files, pixels, raster
 from dae_pacs.image.derive import derive, derived_series_number
 from dae_pacs.image.provenance import Derivation
 from dae_pacs.image.support import reason_not_denoised
+from dae_pacs.learn.reader import is_raster
 
 logger = logging.getLogger(__name__)
 
@@ -56,10 +56,8 @@ def denoise_folder(
     amount = denoiser.identity.default_strength if strength is None else float(strength)
 
     def one(source: Path, target: Path) -> None:
-        if is_dicom(source):
-            _denoise_dicom(denoiser, source, target, strength=amount)
-        else:
-            _denoise_raster(denoiser, source, target, strength=amount)
+        denoise = _denoise_raster if is_raster(source) else _denoise_dicom
+        denoise(denoiser, source, target, strength=amount)
 
     return _each(Path(folder), Path(output), one)
 

@@ -13,10 +13,12 @@ import torch
 from monai.data.image_reader import ImageReader
 from monai.transforms import MapTransform
 from numpy.typing import NDArray
-from pydicom.misc import is_dicom
 
-from dae_pacs.errors import UnsupportedImageError
+from dae_pacs.errors import InputError, UnsupportedImageError
 from dae_pacs.image import files, pixels, raster, support
+
+RASTER_STARTS = (b"\xff\xd8", b"\x89PNG", b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+"""JPEG, PNG, TIFF and BigTIFF in both byte orders."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +37,30 @@ def read_frames(path: Path) -> Frames:
     Raises:
         InputError: the file is neither a readable image nor one that we denoise.
     """
-    if is_dicom(path):
-        ds = files.read(path)
-        reason = support.reason_not_denoised(ds)
-        if reason is not None:
-            raise UnsupportedImageError(f"{path}: {reason}")
-        decoded = pixels.decode(ds)
-        return Frames(decoded.values, decoded.keep)
-    picture = raster.read(path)
-    return Frames(picture.values, picture.keep)
+    if is_raster(path):
+        picture = raster.read(path)
+        return Frames(picture.values, picture.keep)
+    ds = files.read(path)
+    reason = support.reason_not_denoised(ds)
+    if reason is not None:
+        raise UnsupportedImageError(f"{path}: {reason}")
+    decoded = pixels.decode(ds)
+    return Frames(decoded.values, decoded.keep)
+
+
+def is_raster(path: Path) -> bool:
+    """Tell JPG, PNG and TIFF by their first bytes; anything else may be DICOM, also without its preamble.
+
+    Raises:
+        InputError: the file can't be read.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(132)
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror}. Check its permissions.") from error
+    # A DICOM file's preamble may be a TIFF header (PS3.10 section 7.1), so its own mark counts first.
+    return start[128:] != b"DICM" and start.startswith(RASTER_STARTS)
 
 
 class PixelReader(ImageReader):

@@ -128,7 +128,7 @@ class NoiseModel:
                 misfit=float(fields["misfit"]),
                 patches=int(fields["patches"]),
             )
-        except (ValueError, TypeError, KeyError) as problem:
+        except (ValueError, TypeError, KeyError, RecursionError) as problem:
             raise NoiseError(
                 f"Noise model: not what dae-pacs wrote ({type(problem).__name__}: {problem}). "
                 "Measure it again from the images."

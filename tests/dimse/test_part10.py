@@ -5,6 +5,7 @@ from pathlib import Path
 import pydicom
 import pytest
 
+from dae_pacs import identity
 from dae_pacs.dimse import part10
 from dae_pacs.errors import NotDicomError
 
@@ -31,8 +32,8 @@ def test_written_meta_reads_back_and_leaves_the_file_at_the_data_set() -> None:
 
 
 def test_implementation_version_name_fits_its_vr() -> None:
-    assert len(part10.IMPLEMENTATION_VERSION_NAME) <= 16
-    assert pydicom.uid.UID(part10.IMPLEMENTATION_CLASS_UID).is_valid
+    assert len(identity.IMPLEMENTATION_VERSION_NAME) <= 16
+    assert pydicom.uid.UID(identity.IMPLEMENTATION_CLASS_UID).is_valid
 
 
 def test_meta_without_its_group_length_is_read() -> None:

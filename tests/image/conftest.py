@@ -97,3 +97,30 @@ def derive_now(derivation: Derivation) -> Callable[..., Dataset]:
         return derive_module.derive(source, stored, **(arguments | changes))
 
     return make
+
+
+@pytest.fixture
+def enhanced_image(grey_image: Callable[..., Dataset]) -> Callable[..., Dataset]:
+    """Make an Enhanced CT-like object with functional groups."""
+
+    def make(frames: int, *, has_own_derivation: bool) -> Dataset:
+        cells = np.random.default_rng(0).integers(0, 4000, (frames, 4, 4), dtype=np.uint16)
+        own, shared, frame_type = [], Dataset(), Dataset()
+        frame_type.FrameType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
+        shared.CTImageFrameTypeSequence = [frame_type]
+        for _ in range(frames):
+            group, position = Dataset(), Dataset()
+            position.ImagePositionPatient = [0, 0, 1]
+            group.PlanePositionSequence = [position]
+            if has_own_derivation:
+                group.DerivationImageSequence = [Dataset()]
+            own.append(group)
+        return grey_image(
+            cells,
+            SOPClassUID="1.2.840.10008.5.1.4.1.1.2.1",
+            ImageType=["ORIGINAL", "PRIMARY", "VOLUME", "NONE"],
+            SharedFunctionalGroupsSequence=[shared],
+            PerFrameFunctionalGroupsSequence=own,
+        )
+
+    return make

@@ -9,6 +9,7 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 
 from dae_pacs.errors import NotDicomError, UnsupportedImageError
+from dae_pacs.identity import IMPLEMENTATION_VERSION_NAME
 from dae_pacs.image import files, pixels
 
 
@@ -18,7 +19,7 @@ def test_a_written_file_is_a_part_10_file_for_others(
     cells = np.arange(35, dtype=np.uint8).reshape(5, 7)
     files.write(grey_image(cells), tmp_path / "x.dcm")
     ds = pydicom.dcmread(tmp_path / "x.dcm")
-    assert ds.file_meta.ImplementationVersionName == "DAE_PACS"
+    assert ds.file_meta.ImplementationVersionName == IMPLEMENTATION_VERSION_NAME
     assert np.array_equal(ds.pixel_array, cells)
     assert [path.name for path in tmp_path.iterdir()] == ["x.dcm"]
 
@@ -29,6 +30,18 @@ def test_a_compressed_object_is_written_as_it_is(tmp_path: Path) -> None:
     again = files.read(tmp_path / "x.dcm")
     assert again.file_meta.TransferSyntaxUID == source.file_meta.TransferSyntaxUID
     assert np.array_equal(pixels.decode(again).stored, pixels.decode(source).stored)
+
+
+def test_an_implicit_object_is_written_explicitly(tmp_path: Path) -> None:
+    for source in (files.read, pydicom.dcmread):
+        files.write(source(Path(str(get_testdata_file("MR_small_implicit.dcm")))), tmp_path / "x.dcm")
+        again, explicit = (
+            pydicom.dcmread(tmp_path / "x.dcm"),
+            pydicom.dcmread(get_testdata_file("MR_small.dcm")),
+        )
+        assert again.get("LargestImagePixelValue") == explicit.get("LargestImagePixelValue")
+        assert again.PatientName == explicit.PatientName
+        assert again.PixelData == explicit.PixelData
 
 
 def test_a_big_endian_object_is_not_written_wrongly(tmp_path: Path) -> None:

@@ -56,3 +56,14 @@ def test_text_is_refused_with_its_name(tmp_path: Path) -> None:
     path.write_text("no image")
     with pytest.raises(InputError, match=r"notes\.txt"):
         read_frames(path)
+
+
+def test_dicom_without_a_preamble_is_read(tmp_path: Path) -> None:
+    source = Path(str(get_testdata_file("CT_small.dcm")))
+    (tmp_path / "1").write_bytes(source.read_bytes()[132:])
+    np.testing.assert_array_equal(read_frames(tmp_path / "1").values, read_frames(source).values)
+
+
+def test_a_file_that_is_gone_is_refused_with_its_name(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"gone\.png can't be read"):
+        read_frames(tmp_path / "gone.png")

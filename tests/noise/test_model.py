@@ -132,6 +132,7 @@ def test_impossible_models_are_refused(levels, variances, spectrum):
     "text",
     [
         "",
+        "[" * 100_000,
         "[]",
         "{}",
         "null",

@@ -51,7 +51,9 @@ def test_supervised_learns_and_leaves_a_bundle(run_recipe, noisy_images: Path, t
     assert configuration["architecture"]["channels"] == [8, 16]
     assert configuration["learning_rate"] == 0.01
     assert len(list((output / "pictures").glob("*.png"))) >= 2
-    assert load_bundle(output / "clinic_dx_denoising").identity.version == "0.1.0"
+    bundle = output / "clinic_dx_denoising"
+    assert load_bundle(bundle).identity.version == "0.1.0"
+    assert (bundle / "configs" / "train.yaml").read_text() == (output / "configuration.yaml").read_text()
 
 
 def test_autoencoder_takes_a_folder_and_gives_one(run_recipe, noisy_images: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The model that is shipped: whole, small, better than doing nothing, and harmless where there is no noise."""
+"""The model that is shipped: whole, small, better than doing nothing, harmless where there is no noise."""
 
 from pathlib import Path
 
@@ -24,14 +24,14 @@ def denoiser():
 
 
 def phantom() -> NDArray[np.float32]:
-    """Draw a smooth body with discs, bars and a ramp; (320, 320) float32 on a scale of 0..1, free of noise."""
+    """Draw a smooth body with discs, bars and a ramp; (320, 320) float32, 0..1, free of noise."""
     y, x = np.mgrid[:320, :320] / 320
     plane = 0.3 + 0.4 * np.exp(-8 * ((x - 0.5) ** 2 + (y - 0.5) ** 2)) + 0.1 * x
     rng = np.random.default_rng(4)
     for _ in range(12):
         column, row, radius = rng.uniform(0.1, 0.9), rng.uniform(0.1, 0.9), rng.uniform(0.01, 0.08)
         edge = (np.hypot(x - column, y - row) - radius) * 320
-        plane += rng.uniform(-0.15, 0.15) / (1 + np.exp(2 * edge))
+        plane += rng.uniform(-0.15, 0.15) * (1 - np.tanh(edge)) / 2
     return plane.astype(np.float32)
 
 
