@@ -5,6 +5,7 @@ import difflib
 from dae_pacs.config.model import Settings
 from dae_pacs.dimse.scu import PeerAddress, parse_peer
 from dae_pacs.errors import PeerError
+from dae_pacs.node.peers import address_of
 
 
 def resolve(text: str, settings: Settings) -> PeerAddress:
@@ -24,14 +25,7 @@ def resolve(text: str, settings: Settings) -> PeerAddress:
         else:
             advice = f"It has no peers. Add a table [peers.{text}], or give AE@host:port."
         raise PeerError(f"Peer {text!r}: is not in the configuration. {advice}")
-    peer = settings.peers[text]
-    return PeerAddress(
-        ae_title=peer.ae_title,
-        host=peer.host,
-        port=peer.port,
-        connect_timeout_s=peer.connect_timeout_s,
-        dimse_timeout_s=peer.dimse_timeout_s,
-    )
+    return address_of(settings.peers[text])
 
 
 def shown(text: str, peer: PeerAddress) -> str:

@@ -5,13 +5,13 @@ import threading
 import time
 from contextlib import ExitStack
 
-from dae_pacs.config.model import Peer, Settings
+from dae_pacs.config.model import Settings
 from dae_pacs.dimse.scp import ScpSettings, StorageSCP
-from dae_pacs.dimse.scu import PeerAddress
 from dae_pacs.errors import SpoolError, SpoolFullError
 from dae_pacs.node.bell import Bell
 from dae_pacs.node.delivery import Courier
 from dae_pacs.node.dispatch import Dispatcher, DispatchSettings
+from dae_pacs.node.peers import address_of
 from dae_pacs.node.receive import Receiver
 from dae_pacs.node.retention import sweep
 from dae_pacs.node.worker import WorkerSettings
@@ -55,7 +55,7 @@ class Node:
         )
         self.dispatcher = Dispatcher(self.ledger, self._dispatch_settings(), work=work, results=results)
         self._couriers = [
-            Courier(self.ledger, name, _address(peer), calling_ae=settings.node.ae_title, results=results)
+            Courier(self.ledger, name, address_of(peer), calling_ae=settings.node.ae_title, results=results)
             for name, peer in settings.peers.items()
             for _ in range(peer.associations)
         ]
@@ -179,14 +179,4 @@ def _scp_settings(settings: Settings) -> ScpSettings:
         max_pdu_bytes=node.max_pdu_bytes,
         network_timeout_s=node.network_timeout_s,
         dimse_timeout_s=node.dimse_timeout_s,
-    )
-
-
-def _address(peer: Peer) -> PeerAddress:
-    return PeerAddress(
-        ae_title=peer.ae_title,
-        host=peer.host,
-        port=peer.port,
-        connect_timeout_s=peer.connect_timeout_s,
-        dimse_timeout_s=peer.dimse_timeout_s,
     )
