@@ -38,7 +38,7 @@ Row = dict[str, Any]
 
 
 def record(rows: list[Row], *, results: Path = RESULTS) -> None:
-    """Merge rows into results.json by id, with machine, commit and date filled in.
+    """Merge rows into results.json by id, with machine, commit and date filled in, and render RESULTS.md.
 
     Args:
         rows: each with at least `id`, `value` and `unit`; `value` None needs a `note` that says why.
@@ -59,6 +59,8 @@ def record(rows: list[Row], *, results: Path = RESULTS) -> None:
     ordered = [merged[key] for key in sorted(merged)]
     text = ",\n".join("  " + json.dumps(row, ensure_ascii=False) for row in ordered)
     results.write_text(f"[\n{text}\n]\n")
+    if results == RESULTS:
+        RENDERED.write_text(render(ordered, _read(PROMISED)))
 
 
 def render(rows: list[Row], promised: list[Row]) -> str:

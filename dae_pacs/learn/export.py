@@ -71,7 +71,8 @@ def export_bundle(
         configuration = Path(facts.scores).with_name(CONFIGURATION)
         if configuration.is_file():
             shutil.copyfile(configuration, part / "configs" / "train.yaml")
-        safetensors.torch.save_file(weights, part / WEIGHTS)
+        # Not save_file: its files can be read by their owner alone, and a node runs as another user.
+        (part / WEIGHTS).write_bytes(safetensors.torch.save(weights))
         write_card(part / "docs" / "README.md", facts)
         write_manifest(part)
         shutil.rmtree(target, ignore_errors=True)

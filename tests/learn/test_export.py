@@ -34,6 +34,12 @@ def test_the_node_loads_what_was_trained(tmp_path: Path, facts: Facts) -> None:
     torch.testing.assert_close(bundle.network()(z), network(z))
 
 
+def test_every_file_can_be_read_by_the_same_people(tmp_path: Path, facts: Facts) -> None:
+    folder = export_bundle(make_network(SMALL), tmp_path / facts.name, architecture=SMALL, facts=facts)
+    modes = {path.stat().st_mode & 0o777 for path in folder.rglob("*") if path.is_file()}
+    assert len(modes) == 1
+
+
 def test_the_card_shows_the_course_of_the_run_and_no_file_names(tmp_path: Path, facts: Facts) -> None:
     folder = export_bundle(make_network(SMALL), tmp_path / facts.name, architecture=SMALL, facts=facts)
     card = (folder / "docs" / "README.md").read_text()
