@@ -61,6 +61,24 @@ def run(inputs: list[Path], *, options: DenoiseOptions) -> int:
     return FAILED if account.failed or not account.written else OK
 
 
+def denoise_folder(
+    bundle: str, *, folder: str, output: str, device: str = "auto", strength: float | None = None
+) -> int:
+    """Do the same for MONAI's command line: what a bundle's `configs/inference.yaml` names.
+
+    Args:
+        bundle: its folder.
+        folder: of images, searched with its sub-folders.
+        output: made if missing.
+        device: auto, cpu, cuda or cuda:N.
+        strength: 0..1, or None for the bundle's own default.
+    """
+    options = DenoiseOptions(
+        output=Path(output), model=str(Path(bundle).resolve()), device=device, strength=strength
+    )
+    return run([Path(folder)], options=options)
+
+
 def _denoise_all(
     found: Scan, settings: Settings, options: DenoiseOptions, account: Account, *, targets: dict[Path, Path]
 ) -> None:

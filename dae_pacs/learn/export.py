@@ -130,7 +130,7 @@ output_dir: denoised
 device: auto
 strength: null          # null: the bundle's default
 denoise:
-  _target_: dae_pacs.learn.inference.denoise_folder
+  _target_: dae_pacs.cli.denoise.denoise_folder
   _mode_: callable
   bundle: "@bundle_root"
   folder: "@data_dir"

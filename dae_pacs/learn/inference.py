@@ -1,8 +1,7 @@
-"""Denoise a folder from a MONAI configuration, with a bundle or a network that takes images as they are."""
+"""Send a folder of pictures through a network that takes them as they are: how a plain autoencoder ends."""
 
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -11,55 +10,13 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from dae_pacs.denoise.engine import open_denoiser
-from dae_pacs.denoise.protocol import Denoiser
-from dae_pacs.errors import InputError, TrainingError, UnsupportedImageError
-from dae_pacs.image import files, pixels, raster
-from dae_pacs.image.derive import derive, derived_series_number
-from dae_pacs.image.provenance import Derivation
-from dae_pacs.image.support import reason_not_denoised
-from dae_pacs.learn.reader import is_raster
+from dae_pacs.errors import InputError, TrainingError
+from dae_pacs.image import raster
 
 logger = logging.getLogger(__name__)
 
 GRID_PX = 8
 """The autoencoder halves an image three times."""
-
-
-def denoise_folder(
-    bundle: str | Path,
-    *,
-    folder: str | Path,
-    output: str | Path,
-    device: str = "auto",
-    strength: float | None = None,
-) -> int:
-    """Denoise every image of a folder with a bundle, each file for itself, under the same names.
-
-    `dae-pacs denoise` does more: it measures the noise of a whole series at once. This is what
-    `python -m monai.bundle run --config_file configs/inference.yaml` gives.
-
-    Args:
-        bundle: its folder.
-        folder: searched with its sub-folders.
-        output: made if missing.
-        device: auto, cpu, cuda or cuda:N.
-        strength: 0..1; None takes the bundle's default.
-
-    Returns:
-        How many files were denoised.
-
-    Raises:
-        TrainingError: the folder holds nothing that can be denoised.
-    """
-    denoiser = open_denoiser(Path(bundle), device=device)
-    amount = denoiser.identity.default_strength if strength is None else float(strength)
-
-    def one(source: Path, target: Path) -> None:
-        denoise = _denoise_raster if is_raster(source) else _denoise_dicom
-        denoise(denoiser, source, target, strength=amount)
-
-    return _each(Path(folder), Path(output), one)
 
 
 def pass_folder_through(
@@ -107,41 +64,6 @@ def _each(folder: Path, output: Path, one: Callable[[Path, Path], None]) -> int:
         )
     logger.info("%d images denoised into %s, %d passed over", written, output, len(problems))
     return written
-
-
-def _denoise_raster(denoiser: Denoiser, source: Path, target: Path, *, strength: float) -> None:
-    picture = raster.read(source)
-    noise = denoiser.calibrate(list(picture.values), list(picture.keep))
-    raster.write(
-        picture, denoiser.denoise(picture.values, picture.keep, noise=noise, strength=strength), target
-    )
-
-
-def _denoise_dicom(denoiser: Denoiser, source: Path, target: Path, *, strength: float) -> None:
-    ds = files.read(source)
-    reason = reason_not_denoised(ds)
-    if reason is not None:
-        raise UnsupportedImageError(reason)
-    decoded = pixels.decode(ds)
-    noise = denoiser.calibrate(list(decoded.values), list(decoded.keep))
-    clean = denoiser.denoise(decoded.values, decoded.keep, noise=noise, strength=strength)
-    identity = denoiser.identity
-    made = derive(
-        ds,
-        pixels.encode(clean, decoded),
-        derivation=Derivation(
-            model_name=identity.name,
-            model_version=identity.version,
-            model_digest=identity.digest,
-            strength=strength,
-            description="{source} denoised s={strength:.1f}",
-            ae_title="DAE_PACS",
-        ),
-        content_digest=files.file_digest(source),
-        series_number=derived_series_number(ds.get("SeriesNumber"), ()),
-        now=datetime.now(UTC),
-    )
-    files.write(made, target)
 
 
 @torch.inference_mode()
