@@ -20,8 +20,8 @@ class NodeProcess:
     """`dae-pacs serve` with a configuration in a folder of its own; it can be killed and started again."""
 
     def __init__(self, folder: Path, configuration: str, *, ae_title: str, port: int) -> None:
-        self.folder = folder
-        self.config_path = folder / "dae-pacs.toml"
+        self.folder = folder.absolute()  # the process gets it as its working folder
+        self.config_path = self.folder / "dae-pacs.toml"
         self.address = PeerAddress(ae_title, "127.0.0.1", port)
         self._configuration = configuration
         self._process: subprocess.Popen[bytes] | None = None

@@ -71,7 +71,7 @@ class Orthanc:
         routing: Routing = Routing.NONE,
         options: Mapping[str, object] | None = None,
     ) -> None:
-        self.folder = folder
+        self.folder = folder.absolute()  # the process gets it as its working folder
         self.port = free_port()
         self.http_port = free_port()
         self.rest = OrthancRest(port=self.http_port)

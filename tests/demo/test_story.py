@@ -27,11 +27,16 @@ def small_images(tmp_path: Path) -> list[DemoImage]:
 @pytest.mark.parametrize("embedded", [False, True], ids=["orthanc", "embedded archive"])
 @pytest.mark.pacs
 def test_demo_ends_with_table_and_pictures(
-    small_images: list[DemoImage], tmp_path: Path, capsys: pytest.CaptureFixture[str], embedded: bool
+    small_images: list[DemoImage],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    embedded: bool,
 ) -> None:
     if find_orthanc() is None and not embedded:
         pytest.skip("Debian's orthanc is not installed")
-    assert story.run(output=tmp_path / "out", images=small_images, embedded=embedded) == 0
+    monkeypatch.chdir(tmp_path)  # a relative folder, as `make demo` gives it
+    assert story.run(output=Path("out"), images=small_images, embedded=embedded) == 0
     shown = capsys.readouterr().out
     assert "received 2, denoised and delivered 2" in shown
     for image in small_images:
