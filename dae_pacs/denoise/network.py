@@ -1,7 +1,8 @@
 """The network that predicts the noise of a stabilised image, and the only way to build one from a file.
 
-Bias-free, norm-free and piecewise linear, so f(a·z) = a·f(z) for a > 0 (Mohan et al., ICLR 2020): a noise
-level a little off the trained one is met by the same filters, and a tile sees what the whole image sees.
+Bias-free and norm-free: a flat image comes back as it is, and a tile sees what the whole image sees. The
+network looks at bands of z whose large values are compressed, since z counts in units of the noise: an edge
+of bone in a CT stands a thousand high, and would drown the noise in all that the network sees beside it.
 """
 
 import math
@@ -20,14 +21,17 @@ TARGETS = ("dae_pacs.denoise.network.DenoisingUNet", "DenoisingUNet")
 MAX_CHANNELS = 1024
 MAX_LEVELS = 6
 MAX_RESIDUAL_UNITS = 4
-MAX_LOCAL_MEAN_PX = 129
+MAX_BANDS = 6
+MAX_BAND_PX = 129
 
 
 class DenoisingUNet(nn.Module):
-    """MONAI's UNet under a bias-free head; out = z - noise, where noise = head(unet(z - local mean of z)).
+    """MONAI's UNet under a bias-free head; out = z - noise, where noise = head(unet(bands of z)).
 
-    Noise of a stabilised image does not depend on its level, so the level is taken away before the network
-    looks: the result follows any offset of z exactly, and zero padding at the border meets values near zero.
+    Noise of a stabilised image does not depend on its level, so the bands hold differences alone: the result
+    follows any offset of z exactly, and zero padding at the border meets values near zero. A band b enters as
+    knee·asinh(b / knee): as it is where it is of the noise's size, compressed where it is an edge. Beside a
+    strong edge the coarse bands lose the noise's detail, and the fine ones keep it.
 
     Args:
         channels: features per level; the last is the bottom of the U.
@@ -36,10 +40,12 @@ class DenoisingUNet(nn.Module):
         features: channels between the U and its 1×1 head. One channel behind a ReLU is born dead for about
             half the seeds (DESIGN.md); 32 behind an activation with a slope on both sides can't be.
         negative_slope: of the LeakyReLU.
-        local_mean_px: side of the box whose mean is taken away; odd.
+        bands_px: sides of the boxes whose means part the bands, increasing and odd; the level above the last
+            is left out.
+        knee: of the compression, in units of the noise's sigma.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the entries of a bundle's network.json
         self,
         *,
         channels: Sequence[int] = (32, 64, 128, 256),
@@ -47,12 +53,13 @@ class DenoisingUNet(nn.Module):
         residual_units: int = 2,
         features: int = 32,
         negative_slope: float = 0.1,
-        local_mean_px: int = 33,
+        bands_px: Sequence[int] = (3, 9, 33),
+        knee: float = 4.0,
     ) -> None:
         super().__init__()
         self.unet = UNet(
             spatial_dims=2,
-            in_channels=1,
+            in_channels=len(bands_px),
             out_channels=features,
             channels=tuple(channels),
             strides=tuple(strides),
@@ -62,9 +69,10 @@ class DenoisingUNet(nn.Module):
             bias=False,
         )
         self.head = nn.Conv2d(features, 1, kernel_size=1, bias=False)
-        self.local_mean_px = local_mean_px
+        self.bands_px = tuple(bands_px)
+        self.knee = knee
         self.grid_px = math.prod(strides)
-        reach_px = _reach_px(strides, residual_units) + local_mean_px // 2
+        reach_px = _reach_px(strides, residual_units) + max(bands_px) // 2
         self.overlap_px = reach_px // self.grid_px * self.grid_px
 
     def forward(self, z: Tensor) -> Tensor:
@@ -77,12 +85,27 @@ class DenoisingUNet(nn.Module):
             The same shape.
         """
         rows, columns = z.shape[-2:]
-        detail = z - local_mean(z, self.local_mean_px)
-        padded = pad_end(detail, (-rows) % self.grid_px, (-columns) % self.grid_px)
+        padded = pad_end(self.bands(z), (-rows) % self.grid_px, (-columns) % self.grid_px)
         return z - self._noise(padded)[..., :rows, :columns]
 
-    def _noise(self, detail: Tensor) -> Tensor:
-        """head(unet(detail)), with the last convolution and the head as one kernel.
+    def bands(self, z: Tensor) -> Tensor:
+        """Part an image into the compressed differences of its means: what the U sees.
+
+        Args:
+            z: (batch, 1, rows, columns).
+
+        Returns:
+            (batch, bands, rows, columns).
+        """
+        finer, bands = z, []
+        for side_px in self.bands_px:
+            coarser = local_mean(z, side_px)
+            bands.append(self.knee * torch.asinh((finer - coarser) / self.knee))
+            finer = coarser
+        return torch.cat(bands, dim=1)
+
+    def _noise(self, bands: Tensor) -> Tensor:
+        """head(unet(bands)), with the last convolution and the head as one kernel.
 
         MONAI puts no activation behind the topmost residual unit, so u + conv(u) and the 1×1 head are one
         linear map, one 3×3 convolution from 32 channels to 1: a quarter of the network's time less.
@@ -91,12 +114,12 @@ class DenoisingUNet(nn.Module):
         down, skip, up = layers
         *before, last = up
         if not isinstance(last, ResidualUnit):
-            plain: Tensor = self.head(self.unet(detail))
+            plain: Tensor = self.head(self.unet(bands))
             return plain
         convolution: Tensor = last.get_parameter("conv.unit0.conv.weight")
         kernel = torch.einsum("oc,cikl->oikl", self.head.weight[:, :, 0, 0], convolution)
         centre = functional.pad(self.head.weight, (1, 1, 1, 1))
-        features = skip(down(detail))
+        features = skip(down(bands))
         for layer in before:
             features = layer(features)
         return functional.conv2d(features, kernel + centre, padding=1)
@@ -169,6 +192,10 @@ def _are_whole(values: object, low: int, high: int, most: int) -> bool:
     )
 
 
+def _are_odd_and_increase(values: Sequence[int]) -> bool:
+    return all(value % 2 for value in values) and sorted(set(values)) == list(values)
+
+
 _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "channels": (
         lambda v: _are_whole(v, 1, MAX_CHANNELS, MAX_LEVELS) and len(v) >= 2,
@@ -184,9 +211,13 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda v: isinstance(v, int | float) and not isinstance(v, bool) and 0 < v <= 1,
         "a number above 0 and at most 1",
     ),
-    "local_mean_px": (
-        lambda v: _is_whole(v, 3, MAX_LOCAL_MEAN_PX) and v % 2 == 1,
-        f"an odd number from 3 to {MAX_LOCAL_MEAN_PX}",
+    "bands_px": (
+        lambda v: _are_whole(v, 3, MAX_BAND_PX, MAX_BANDS) and _are_odd_and_increase(v),
+        f"1 to {MAX_BANDS} increasing odd numbers from 3 to {MAX_BAND_PX}",
+    ),
+    "knee": (
+        lambda v: isinstance(v, int | float) and not isinstance(v, bool) and 0.5 <= v <= 1e6,
+        "a number from 0.5 to 1000000",
     ),
 }
 

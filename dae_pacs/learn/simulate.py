@@ -9,6 +9,7 @@ import torch
 from monai.transforms import MapTransform, RandomizableTransform
 from numpy.typing import NDArray
 
+from dae_pacs.learn.edges import strong_edges
 from dae_pacs.learn.pairs import Noise, as_pair
 
 REFERENCE_HEADROOM = 2.0
@@ -30,9 +31,11 @@ class SimulateNoised(RandomizableTransform, MapTransform):
         blur_px: range of the Gaussian that correlates it; half the patches stay uncorrelated.
         blind_factor: how wrong the stabiliser may be.
         clean_share: of the patches.
+        edge_share: of the patches that get made-up strong edges on top (`learn.edges`).
+        edge_sigmas: range of those edges' heights, in units of the noise.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # a MONAI transform's settings are its parameters
         self,
         keys: Any,
         *,
@@ -40,6 +43,8 @@ class SimulateNoised(RandomizableTransform, MapTransform):
         blur_px: Sequence[float] = (0.0, 1.0),
         blind_factor: float = 2.0,
         clean_share: float = 0.05,
+        edge_share: float = 0.3,
+        edge_sigmas: Sequence[float] = (10.0, 1000.0),
     ) -> None:
         MapTransform.__init__(self, keys)
         RandomizableTransform.__init__(self, prob=1.0)
@@ -47,6 +52,8 @@ class SimulateNoised(RandomizableTransform, MapTransform):
         self.blur_px = (float(blur_px[0]), float(blur_px[1]))
         self.blind_factor = float(blind_factor)
         self.clean_share = float(clean_share)
+        self.edge_share = float(edge_share)
+        self.edge_sigmas = (float(edge_sigmas[0]), float(edge_sigmas[1]))
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Replace each reference by its noisy image and add `label`."""
@@ -65,6 +72,9 @@ class SimulateNoised(RandomizableTransform, MapTransform):
             noisy, clean = as_pair(
                 reference, noise=noise, told_factor=told_factor, is_clean=is_clean, rng=rng
             )
+            if "level" not in made and rng.uniform() < self.edge_share:
+                edges = strong_edges(clean.shape, rng, heights=self.edge_sigmas)
+                noisy, clean = noisy + edges, clean + edges
             made[key] = torch.from_numpy(noisy)[None]
             made["label"] = torch.from_numpy(clean)[None]
         return made

@@ -16,7 +16,7 @@ NETWORK = {
     "strides": [2],
     "residual_units": 1,
     "features": 8,
-    "local_mean_px": 5,
+    "bands_px": [3, 5],
 }
 METADATA = {"version": "1.2.3", "dae_pacs": {"default_strength": 0.7, "clamp_sigma": 3.0}}
 

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -33,7 +35,8 @@ def test_every_size_of_image_keeps_its_size(network, shape):
     assert torch.isfinite(out).all()
 
 
-def test_output_scales_with_its_input(network):
+def test_output_scales_with_its_input_below_the_knee():
+    network = DenoisingUNet(channels=(8, 16), strides=(2,), features=8, knee=1e6).eval()
     z = torch.randn(1, 1, 48, 56)
     with torch.inference_mode():
         assert torch.allclose(network(7 * z), 7 * network(z), atol=1e-4)
@@ -55,8 +58,19 @@ def test_last_convolution_and_head_as_one_kernel_are_the_same_map(units):
     network = DenoisingUNet(channels=(8, 16), strides=(2,), residual_units=units, features=8).eval()
     z = torch.randn(2, 1, 24, 32)
     with torch.inference_mode():
-        detail = z - local_mean(z, network.local_mean_px)
-        assert torch.allclose(network(z), z - network.head(network.unet(detail)), atol=1e-5)
+        bands = network.bands(z)
+        assert torch.allclose(network(z), z - network.head(network.unet(bands)), atol=1e-5)
+
+
+def test_bands_hold_small_differences_as_they_are_and_compress_large_ones():
+    network = DenoisingUNet(channels=(8, 16), strides=(2,), bands_px=(3, 9), knee=4.0)
+    z = 0.01 * torch.randn(1, 1, 40, 40)
+    means = [z, local_mean(z, 3), local_mean(z, 9)]
+    expected = torch.cat([means[0] - means[1], means[1] - means[2]], dim=1)
+    assert torch.allclose(network.bands(z), expected, atol=1e-5)
+    step = torch.zeros(1, 1, 40, 40)
+    step[..., 20:] = 1000
+    assert float(network.bands(step).abs().max()) < 4 * math.asinh(1000 / 4)
 
 
 def test_local_mean_is_the_mean_of_the_box():
@@ -86,7 +100,10 @@ def test_local_mean_is_the_mean_of_the_box():
         ({"_target_": TARGET, "features": 0}, "features is"),
         ({"_target_": TARGET, "negative_slope": 0}, "negative_slope is"),
         ({"_target_": TARGET, "negative_slope": float("nan")}, "negative_slope is"),
-        ({"_target_": TARGET, "local_mean_px": 32}, "local_mean_px is"),
+        ({"_target_": TARGET, "bands_px": [3, 8]}, "bands_px is"),
+        ({"_target_": TARGET, "bands_px": [9, 3]}, "bands_px is"),
+        ({"_target_": TARGET, "bands_px": []}, "bands_px is"),
+        ({"_target_": TARGET, "knee": 0}, "knee is"),
     ],
 )
 def test_what_is_not_ours_to_build_is_refused_in_words(config, words):

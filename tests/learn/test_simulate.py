@@ -44,7 +44,8 @@ def test_a_validation_item_has_the_same_noise_each_time() -> None:
 
 
 def test_a_noisy_reference_is_given_stronger_noise_than_its_own() -> None:
-    transform = SimulateNoised("image", levels=(0.001, 0.1), clean_share=0.0).set_random_state(seed=0)
+    transform = SimulateNoised("image", levels=(0.001, 0.1), clean_share=0.0, edge_share=0.0)
+    transform.set_random_state(seed=0)
     spans = []
     for _ in range(40):
         made = transform({"image": REFERENCE, "image_sigma": 0.02})
