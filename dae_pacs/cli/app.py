@@ -188,6 +188,26 @@ def retry(*, config: Config = None, study: Study = None) -> None:
     raise typer.Exit(run(config=config, study=study))
 
 
+@app.command()
+def validate(
+    files: Objects,
+    *,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The original, or a folder with it; else it is looked for beside the derived object "
+            "and in the node's spool.",
+        ),
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Hold derived objects against their originals: say what differs, and whether it may."""
+    from dae_pacs.cli.validate import run
+
+    raise typer.Exit(run(files, source=source, config=config))
+
+
 @config_app.command("check")
 def config_check(*, config: Config = None) -> None:
     """Check every setting, and that the models it names are there."""
@@ -218,6 +238,14 @@ def config_reference() -> None:
     from dae_pacs.config.load import reference
 
     typer.echo(reference(), nl=False)
+
+
+@config_app.command("conformance", hidden=True)
+def config_conformance() -> None:
+    """Print docs/conformance.md."""
+    from dae_pacs.cli.conformance import conformance
+
+    typer.echo(conformance(), nl=False)
 
 
 @rules_app.command("try")

@@ -72,8 +72,8 @@ def where(study: Study) -> str:
 
 
 def jobs(title: str, rows: Iterable[Job]) -> Table:
-    """List jobs: one series under one rule each."""
-    table = _table(title, "Job", "Status", "Priority", "Rule", "Model", "Images", "Tries", "Since")
+    """List jobs: one output of one series under one rule each."""
+    table = _table(title, "Job", "Status", "Priority", "Rule", "Output", "Model", "Images", "Tries", "Since")
     table.add_column("Reason", overflow="fold")
     for row in rows:
         _add(
@@ -82,6 +82,7 @@ def jobs(title: str, rows: Iterable[Job]) -> Table:
             Text(row.status, style=_STYLES.get(row.status, "")),
             row.priority,
             row.rule or "",
+            row.variant or "denoised",
             row.model,
             f"{row.image_count}/{row.expected_count}" if row.expected_count else row.image_count,
             row.attempts,

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from dae_pacs.config.fields import fault
+from dae_pacs.config.fields import DEFAULT_DESCRIPTION, fault
 
 Whole = TypeVar("Whole")
 Found = tuple[tuple[str | int, ...], object, PydanticCustomError]
@@ -59,6 +59,7 @@ def _problems(data: object) -> Iterator[Found]:
                 fault(f"is also the name of rules[{seen[name]}]", "give each rule a name of its own"),
             )
         yield from _destinations(rule, index, peers)
+        yield from _outputs(rule, index, _table(settings.get("model")).get("strength"))
 
 
 def _destinations(rule: Mapping[str, object], index: int, peers: Sequence[str]) -> Iterator[Found]:
@@ -87,6 +88,46 @@ def _destinations(rule: Mapping[str, object], index: int, peers: Sequence[str]) 
     for place, name in enumerate(names):
         if isinstance(name, str) and name not in peers:
             yield (*loc, place), name, fault("is not the name of a peer", _peer_proposal(name, peers))
+
+
+def _outputs(rule: Mapping[str, object], index: int, models_strength: object) -> Iterator[Found]:
+    """Check that a rule's derived series differ, from each other and in what they are called."""
+    extra = rule.get("strengths", ())
+    if rule.get("action", "denoise") != "denoise":
+        for name in ("strengths", "removed"):
+            if rule.get(name):
+                wrong = f"asks for a derived series, but the rule's action is {rule['action']}"
+                yield ("rules", index, name), rule[name], fault(wrong, 'write action = "denoise" or drop it')
+        return
+    if not extra or not isinstance(extra, Sequence) or not all(map(_is_number, extra)):
+        return  # none, or wrong one by one, which is told elsewhere
+    own = rule.get("strength") if rule.get("strength") is not None else models_strength
+    loc = ("rules", index, "strengths")
+    if not _is_number(own):
+        right = "give strength, too, so that no two of the series can be the same"
+        yield loc, extra, fault("goes with a strength that is not said here", right)
+        return
+    named = [f"{value:.6g}" for value in (own, *extra)]
+    if len(set(named)) < len(named):
+        right = "name each strength once, and not the rule's own"
+        yield loc, extra, fault("would make the same series twice", right)
+    elif not _are_told_apart(rule.get("description"), [own, *extra]):
+        right = "write {strength:.2f} into description"
+        yield loc, extra, fault("would make series of the same description", right)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _are_told_apart(template: object, strengths: Sequence[object]) -> bool:
+    """Tell whether a template, or the default one, gives each strength another text."""
+    text = template if isinstance(template, str) else DEFAULT_DESCRIPTION
+    try:
+        texts = {text.format(source="", strength=value, model="") for value in strengths}
+    except (ValueError, KeyError, IndexError):
+        return True  # no template: told with the description itself
+    return len(texts) == len(strengths)
 
 
 def _peer_proposal(name: str, peers: Sequence[str]) -> str:

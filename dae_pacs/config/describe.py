@@ -93,12 +93,21 @@ def _kind_of(annotation: object) -> str:
     if origin is Literal:
         return "one of " + ", ".join(map(toml, arguments))
     if origin is tuple:
-        return "text, or a list of texts" if arguments[0] is str else "a list of tables"
+        return _list_of(arguments[0])
     if origin is dict:
         return "a table"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "a table"
     return _KINDS.get(annotation, "text")
+
+
+def _list_of(annotation: object) -> str:
+    inner, metadata = _bare(annotation)
+    if inner is str:
+        return "text, or a list of texts"
+    if inner is float:
+        return f"a list of numbers {_limits(metadata)}".rstrip()
+    return "a list of tables"
 
 
 def _limits(metadata: Sequence[Any]) -> str:

@@ -18,6 +18,7 @@ AE_TITLE_LENGTH = 16
 BUNDLE_NAME = re.compile(r"[a-z0-9_]+")
 PEER_NAME = re.compile(r"[a-z0-9_-]+")
 DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]+)?")
+DEFAULT_DESCRIPTION = "{source} denoised s={strength:.1f}"
 TEMPLATE_FIELDS = ("source", "strength", "model")
 
 

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from dae_pacs.config.crosscheck import validate_whole
 from dae_pacs.config.fields import (
+    DEFAULT_DESCRIPTION,
     AbsolutePath,
     AETitle,
     Count,
@@ -187,6 +188,21 @@ class Rule(BaseModel):
     strength: Strength | None = Field(
         default=None, description="The strength, where it is not `model.strength`."
     )
+    strengths: tuple[Strength, ...] = Field(
+        default=(),
+        description="More strengths, each of which makes one more derived series, to be seen side by side.",
+        examples=[[0.4, 1.0]],
+    )
+    removed: bool = Field(
+        default=False,
+        description="Make one more derived series of what was removed: the original minus the denoised image "
+        "at the rule's own strength. It shows whether anything but noise went; it is not for diagnosis.",
+    )
+    compression: Literal["uncompressed", "jpeg2000", "jpegls", "rle"] = Field(
+        default="uncompressed",
+        description="How derived objects are stored and sent, always without loss. A destination that does "
+        "not take the compressed form gets the object uncompressed.",
+    )
     destinations: Texts = Field(
         default=(), description="Names of peers that get the result.", examples=[["orthanc"]]
     )
@@ -194,7 +210,7 @@ class Rule(BaseModel):
         default=False, description="Deliver the untouched original too, also when it can't be denoised."
     )
     description: Template = Field(
-        default="{source} denoised s={strength:.1f}",
+        default=DEFAULT_DESCRIPTION,
         description="Series Description of the derived series: `{source}` is the original's, `{strength}` "
         "and `{model}` what made it.",
     )

@@ -58,9 +58,16 @@ def _wrong_and_right(found: ErrorDetails, loc: Loc) -> tuple[str, str]:
         return "is of the wrong kind", found["msg"]
     if found["type"] == "missing":
         return "is missing", f"give {expectation(field)}"
-    if not _models_at(loc[:-1]):  # an entry of a table or list that holds plain text
-        return "is not text", 'give text in quotes, such as "CT", or a list of texts'
+    if not _models_at(loc[:-1]):  # an entry of a table or list that holds plain values
+        return _wrong_entry(found["type"], field)
     return _wrong(found["type"], field), _right(field, loc)
+
+
+def _wrong_entry(kind_of_error: str, field: FieldInfo) -> tuple[str, str]:
+    if "numbers" not in bare_kind(field):
+        return "is not text", 'give text in quotes, such as "CT", or a list of texts'
+    is_beyond = kind_of_error.startswith(("greater_than", "less_than"))
+    return "is out of range" if is_beyond else "is not a number", f"give {expectation(field)}"
 
 
 def _wrong(kind_of_error: str, field: FieldInfo) -> str:

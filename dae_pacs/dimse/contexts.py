@@ -5,6 +5,8 @@ acceptor's list that was proposed. Explicit VR little endian stands first: with 
 offers both converts its objects, and the bytes that we keep are no longer the ones it holds.
 """
 
+from pydicom.uid import UID
+from pynetdicom import sop_class
 from pynetdicom.presentation import AllStoragePresentationContexts, PresentationContext, build_context
 from pynetdicom.service_class import StorageServiceClass
 from pynetdicom.sop_class import register_uid, uid_to_service_class
@@ -104,6 +106,16 @@ STORAGE_SOP_CLASSES: tuple[str, ...] = tuple(
     dict.fromkeys((*(str(cx.abstract_syntax) for cx in AllStoragePresentationContexts), *_EXTRA.values()))
 )
 """Every storage SOP class that the node accepts: pynetdicom's list, the retired and a few private ones."""
+
+
+def class_name(uid: str) -> str:
+    """Name a SOP class as PS3.6 does; a private one, or one that pydicom does not know, by its keyword."""
+    name = UID(uid).name
+    if name != uid:
+        return str(name)
+    known = {str(value): keyword for keyword, value in vars(sop_class).items() if isinstance(value, str)}
+    private = {value: f"{keyword} (private)" for keyword, value in _PRIVATE.items()}
+    return (known | private).get(uid, uid)
 
 
 def register() -> None:

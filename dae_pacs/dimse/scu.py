@@ -3,16 +3,17 @@
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from dae_pacs.dimse import negotiation, part10, statuses
 from dae_pacs.dimse.addresses import PeerAddress, parse_peer
+from dae_pacs.dimse.contexts import EXPLICIT_LITTLE_ENDIAN
 from dae_pacs.dimse.requestor import Requestor, associate
 from dae_pacs.dimse.statuses import Outcome
-from dae_pacs.errors import NotDicomError, PeerError
+from dae_pacs.errors import InputError, NotDicomError, PeerError
 
 __all__ = ["Outcome", "Outgoing", "PeerAddress", "SendResult", "echo", "outgoing", "parse_peer", "send"]
 
@@ -27,11 +28,21 @@ class Outgoing:
     SOPClassUID: str
     SOPInstanceUID: str
     transfer_syntax_uid: str
+    plain_copy: Callable[[], AbstractContextManager[Path]] | None = field(default=None, compare=False)
+    """Makes a copy in explicit VR little endian for as long as the context is open; None where the object
+    goes out as it is or not at all. Used only when the peer does not take the object's own syntax."""
 
     @property
     def context(self) -> negotiation.Context:
         """The presentation context that it needs: its bytes go out as they stand."""
         return self.SOPClassUID, self.transfer_syntax_uid
+
+    @property
+    def contexts(self) -> tuple[negotiation.Context, ...]:
+        """What is proposed for it: its own context, and the one for a plain copy."""
+        if self.plain_copy is None or self.transfer_syntax_uid == EXPLICIT_LITTLE_ENDIAN:
+            return (self.context,)
+        return self.context, (self.SOPClassUID, EXPLICIT_LITTLE_ENDIAN)
 
 
 @dataclass(frozen=True)
@@ -75,7 +86,7 @@ def send(
 
     Args:
         peer: to whom.
-        files: what; each goes out in its own transfer syntax, undecoded.
+        files: what; each goes out in its own transfer syntax, undecoded, or as the plain copy that it offers.
         calling_ae: our AE title.
         on_result: called in this thread, before the next object is sent.
 
@@ -83,7 +94,7 @@ def send(
         PeerError: no association could be made, and no result was given.
     """
     for number, batch in enumerate(_batches(files)):
-        contexts = list(dict.fromkeys(item.context for item in batch))
+        contexts = list(dict.fromkeys(context for item in batch for context in item.contexts))
         with ExitStack() as stack:
             try:
                 requestor = stack.enter_context(associate(peer, calling_ae=calling_ae, contexts=contexts))
@@ -102,11 +113,11 @@ def _batches(files: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
     batch: list[Outgoing] = []
     contexts: set[negotiation.Context] = set()
     for item in files:
-        if item.context not in contexts and len(contexts) == _MAX_CONTEXTS:
+        if len(contexts.union(item.contexts)) > _MAX_CONTEXTS:
             yield batch
             batch, contexts = [], set()
         batch.append(item)
-        contexts.add(item.context)
+        contexts.update(item.contexts)
     if batch:
         yield batch
 
@@ -126,15 +137,34 @@ def _results(requestor: Requestor, batch: Sequence[Outgoing]) -> Iterator[SendRe
 
 
 def _send_one(requestor: Requestor, item: Outgoing) -> SendResult:
-    """Send one object; a file that can't be used is its own trouble, and the association goes on.
+    """Send one object in its own transfer syntax if the peer takes that, else its plain copy.
 
     Raises:
         PeerError: the association broke.
     """
-    if item.context not in requestor.contexts:
+    if item.context in requestor.contexts:
+        return _send_file(requestor, item)
+    if item.plain_copy is None or item.contexts[-1] not in requestor.contexts:
         reason = requestor.refusals.get(item.context, "not accepted")
         words = f"{requestor.peer} does not take {negotiation.name(item.context)}: {reason}"
         return SendResult(item, Outcome.DEAD, None, words)
+    try:
+        with item.plain_copy() as path:
+            plain = replace(item, path=path, transfer_syntax_uid=EXPLICIT_LITTLE_ENDIAN)
+            return replace(_send_file(requestor, plain), outgoing=item)
+    except InputError as error:
+        return SendResult(item, Outcome.DEAD, None, f"no uncompressed copy can be made: {error}")
+    except OSError as error:
+        words = f"no uncompressed copy can be written: {error.strerror or type(error).__name__}"
+        return SendResult(item, Outcome.RETRY, None, words)
+
+
+def _send_file(requestor: Requestor, item: Outgoing) -> SendResult:
+    """Send one file as it is; one that can't be used is its own trouble, and the association goes on.
+
+    Raises:
+        PeerError: the association broke.
+    """
     try:
         file = item.path.open("rb", buffering=0)
     except FileNotFoundError:

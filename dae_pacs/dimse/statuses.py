@@ -62,7 +62,7 @@ def classify(status: int) -> Outcome:
     return Outcome.DEAD
 
 
-_NAMES = {
+NAMES = {
     SUCCESS: "success",
     COERCED: "stored, coercion of data elements",
     ELEMENTS_DISCARDED: "stored, elements discarded",
@@ -79,7 +79,7 @@ _NAMES = {
 
 def describe(status: int) -> str:
     """Say a status in words, with its code: "A700H (out of resources)"."""
-    words = _NAMES.get(status)
+    words = NAMES.get(status)
     if words is None:
         words = _family(status)
     return f"{status:04X}H ({words})"

@@ -4,7 +4,9 @@ imagecodecs releases the interpreter's lock and is the fastest of the free codec
 `register` lends the same functions to pydicom, for whoever decodes through it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import imagecodecs
@@ -15,16 +17,28 @@ from pydicom.pixels.decoders import base
 
 from dae_pacs.errors import PixelError, UnsupportedImageError
 from dae_pacs.image.peek import uid_name
-from dae_pacs.image.streams import StreamInfo, read_stream
+from dae_pacs.image.streams import StreamInfo, codestream, read_stream
 
 _PLUGIN = "dae-pacs"
-_JPEG = frozenset({uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit})
-_JPEG_LOSSLESS = frozenset({uid.JPEGLossless, uid.JPEGLosslessSV1})
-_JPEG_LS = frozenset({uid.JPEGLSLossless, uid.JPEGLSNearLossless})
-_J2K = frozenset({uid.JPEG2000Lossless, uid.JPEG2000})
-_HTJ2K = frozenset({uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K})
-_STREAMS = _JPEG | _JPEG_LOSSLESS | _JPEG_LS | _J2K | _HTJ2K
-COMPRESSED = frozenset({*_STREAMS, uid.RLELossless})
+# The function of imagecodecs that decodes each transfer syntax; docs/codecs.md says why it is this one.
+DECODERS: Mapping[str, str] = MappingProxyType(
+    {
+        uid.JPEGBaseline8Bit: "jpeg8_decode",
+        uid.JPEGExtended12Bit: "jpeg8_decode",
+        uid.JPEGLossless: "ljpeg_decode",
+        uid.JPEGLosslessSV1: "ljpeg_decode",
+        uid.JPEGLSLossless: "jpegls_decode",
+        uid.JPEGLSNearLossless: "jpegls_decode",
+        uid.JPEG2000Lossless: "jpeg2k_decode",
+        uid.JPEG2000: "jpeg2k_decode",
+        uid.HTJ2KLossless: "jpeg2k_decode",
+        uid.HTJ2KLosslessRPCL: "jpeg2k_decode",
+        uid.HTJ2K: "jpeg2k_decode",
+        uid.RLELossless: "packbits_decode",
+    }
+)
+COMPRESSED = frozenset(DECODERS)
+_STREAMS = COMPRESSED - {uid.RLELossless}
 NATIVE = frozenset(
     {
         uid.ImplicitVRLittleEndian,
@@ -33,12 +47,15 @@ NATIVE = frozenset(
         uid.DeflatedExplicitVRLittleEndian,
     }
 )
-_SEQUENTIAL_MARKERS, _LOSSLESS_MARKER, _JPEG_LS_MARKER, _J2K_MARKER = (
-    frozenset({0xC0, 0xC1}),
-    0xC3,
-    0xF7,
-    0x51,
-)
+_SEQUENTIAL_MARKERS, _J2K_MARKER = frozenset({0xC0, 0xC1}), 0x51
+# By the stream's own start-of-frame marker.
+_DECODERS_BY_MARKER = {
+    0xC0: "jpeg8_decode",
+    0xC1: "jpeg8_decode",
+    0xC3: "ljpeg_decode",
+    0xF7: "jpegls_decode",
+    _J2K_MARKER: "jpeg2k_decode",
+}
 
 
 @dataclass(frozen=True)
@@ -71,6 +88,7 @@ def decode_frame(
     if transfer_syntax_uid not in _STREAMS:
         name = uid_name(transfer_syntax_uid)
         raise UnsupportedImageError(f"transfer syntax {name} is not one that can be decoded here")
+    data = codestream(data)
     info = read_stream(data)
     if (info.rows, info.columns, info.samples) != (*shape, 1):
         raise PixelError(
@@ -95,17 +113,12 @@ def _codec(info: StreamInfo) -> Any:
 
     Any: imagecodecs ships no types.
     """
-    if info.marker == _J2K_MARKER:
-        return imagecodecs.jpeg2k_decode
-    if info.marker == _JPEG_LS_MARKER:
-        return imagecodecs.jpegls_decode
-    if info.marker == _LOSSLESS_MARKER:
-        return imagecodecs.ljpeg_decode
-    if info.marker in _SEQUENTIAL_MARKERS:
-        return imagecodecs.jpeg8_decode
-    raise PixelError(
-        f"JPEG process SOF{info.marker - 0xC0} is no DICOM transfer syntax (PS3.5 section 8.2.1)"
-    )
+    name = _DECODERS_BY_MARKER.get(info.marker)
+    if name is None:
+        raise PixelError(
+            f"JPEG process SOF{info.marker - 0xC0} is no DICOM transfer syntax (PS3.5 section 8.2.1)"
+        )
+    return getattr(imagecodecs, name)
 
 
 def _decode_rle(data: bytes, *, shape: tuple[int, int], bytes_per_cell: int) -> NDArray[np.generic]:
@@ -158,6 +171,7 @@ DECODER_DEPENDENCIES = dict.fromkeys(_STREAMS, ("imagecodecs",))
 
 def _decode_for_pydicom(data: bytes, runner: base.DecodeRunner) -> bytearray:
     """Decode for pydicom: it checks and shapes the result by itself."""
+    data = codestream(data)
     info = read_stream(data)
     decoded = np.asarray(_codec(info)(data))
     runner.set_option("bits_allocated", 8 * decoded.dtype.itemsize)

@@ -5,21 +5,22 @@ from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataelem import DataElement
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import Dataset
 from pydicom.tag import Tag
-from pydicom.uid import ExplicitVRLittleEndian
 
 from dae_pacs.errors import PixelError
-from dae_pacs.image import peek
-from dae_pacs.image.elements import exact_copy, raw_uid
+from dae_pacs.image.compress import Compression, choose_syntax
+from dae_pacs.image.elements import exact_copy
 from dae_pacs.image.groups import mark_frames
-from dae_pacs.image.layout import Layout, read_layout
+from dae_pacs.image.layout import read_layout
 from dae_pacs.image.lossy import lossy_method
 from dae_pacs.image.overlays import move_overlays
 from dae_pacs.image.own import is_own
+from dae_pacs.image.part10 import file_meta
+from dae_pacs.image.pixel_file import empty_pixels
 from dae_pacs.image.provenance import Derivation
-from dae_pacs.image.rules import HEADER_CHANGES, Making, has_functional_groups, is_inherited
+from dae_pacs.image.removed import as_removed, change_groups, changes_for, refuse_tables
+from dae_pacs.image.rules import Making, has_functional_groups, is_inherited, put_extremes
 from dae_pacs.image.stored import pack
 
 __all__ = ["Derivation", "derive", "derived_series_number", "is_own"]
@@ -51,6 +52,7 @@ def derive(
 
     Raises:
         PixelError: `stored` is not of the source's shape and type.
+        UnsupportedImageError: what was removed is to be shown, and the source's class can't carry that.
     """
     layout = read_layout(source)
     if stored.shape != layout.shape or stored.dtype.newbyteorder("=") != layout.dtype:
@@ -58,46 +60,80 @@ def derive(
             f"The derived pixels are {stored.shape} {stored.dtype}, "
             f"{layout.shape} {layout.dtype} were expected"
         )
-    target = exact_copy(source, lambda ds, tag: is_inherited(ds, tag, is_root=ds is source))
-    making = Making(
-        source, stored, layout, derivation, content_digest, series_number, now, lossy_method(source)
+    target = derive_header(
+        source,
+        derivation=derivation,
+        content_digest=content_digest,
+        series_number=series_number,
+        now=now,
     )
+    if not layout.is_float:
+        put_extremes(target, layout, int(stored.min()), int(stored.max()))
+    data = pack(stored, layout)
+    target[layout.keyword].value = data + b"\0" * (len(data) % 2)
+    return target
+
+
+def derive_header(
+    source: Dataset,
+    *,
+    derivation: Derivation,
+    content_digest: str,
+    series_number: int,
+    now: datetime,
+    compression: Compression = "uncompressed",
+) -> Dataset:
+    """Make everything of a derived object but its pixel data: their element is empty, `pixel_file` fills it.
+
+    The extremes of the stored values are left at zero, see `put_extremes`. The rest is as in `derive`.
+
+    Args:
+        source: with its pixel data or a `Span` of them.
+        derivation: what was done.
+        content_digest: of the source's data set.
+        series_number: of the derived series.
+        now: the moment of creation.
+        compression: of the pixels, where it can hold them exactly; they stay uncompressed otherwise.
+
+    Raises:
+        PixelError: the header contradicts itself.
+        UnsupportedImageError: what was removed is to be shown, and the source's class can't carry that.
+    """
+    layout = read_layout(source)
+    if is_difference := derivation.kind == "removed":
+        refuse_tables(source)
+        derivation = as_removed(derivation, source, layout)
+    changes = changes_for(derivation)
+    ruled = frozenset(Tag(keyword) for keyword in changes)
+    target = exact_copy(
+        source,
+        lambda ds, tag: (
+            # What private factors say of stored values is not true of a difference.
+            is_inherited(ds, tag, is_root=ds is source, changed=ruled)
+            and not (is_difference and tag.is_private)
+        ),
+    )
+    making = Making(source, layout, derivation, content_digest, series_number, now, lossy_method(source))
     # Unchanged elements that a rule keeps must be copies too.
-    kept = exact_copy(source, lambda ds, tag: ds is not source or (tag in _RULED and not _is_pixels(tag)))
-    for keyword, change in HEADER_CHANGES.items():
+    kept = exact_copy(source, lambda ds, tag: ds is not source or (tag in ruled and not _is_pixels(tag)))
+    for keyword, change in changes.items():
         elem = change(making)
         if elem is not None:
             tag = Tag(keyword)
             target._dict[tag] = kept._dict[tag] if elem is source.get_item(tag, keep_deferred=True) else elem
     if has_functional_groups(source):
         mark_frames(target, source, derivation)
+    if is_difference:
+        change_groups(target, making)
     move_overlays(target, source, layout)
-    _put_pixels(target, source, stored, layout)
+    target.file_meta = file_meta(target, choose_syntax(layout, compression))
+    pixels = empty_pixels(source, layout)
+    target._dict[pixels.tag] = pixels
     return target
-
-
-_RULED = frozenset(Tag(keyword) for keyword in HEADER_CHANGES)
 
 
 def _is_pixels(tag: int) -> bool:
     return tag >> 16 == 0x7FE0
-
-
-def _put_pixels(target: Dataset, source: Dataset, stored: NDArray[np.generic], layout: Layout) -> None:
-    elem = peek.element(source, layout.keyword)
-    vr = {"FloatPixelData": "OF", "DoubleFloatPixelData": "OD"}.get(layout.keyword, "OW")
-    if layout.bits_allocated == 8 and elem is not None and str(elem.VR) == "OB":
-        # Bytes may be told as bytes or as words (PS3.5 annex A.2); the source's choice stays.
-        vr = "OB"
-    pixels = DataElement(Tag(layout.keyword), vr, pack(stored, layout), already_converted=True)
-    pixels.is_undefined_length = False
-    target._dict[pixels.tag] = pixels
-    meta = FileMetaDataset()
-    for keyword in ("SOPClassUID", "SOPInstanceUID"):
-        element = raw_uid(f"MediaStorage{keyword}", peek.string(target, keyword))
-        meta._dict[element.tag] = element
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    target.file_meta = meta
 
 
 def derived_series_number(source_number: int | None, taken: Collection[int]) -> int:

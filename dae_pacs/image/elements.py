@@ -20,6 +20,7 @@ from pydicom.tag import BaseTag, Tag
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
 from dae_pacs.image import peek
+from dae_pacs.image.span import Span
 
 # Bytes per number of each VR whose values have a byte order, PS3.5 section 6.2 and 7.3.
 _WIDTHS = {
@@ -39,8 +40,9 @@ _WIDTHS = {
     "OV": 8,
 }
 _UNDEFINED_LENGTH = 0xFFFFFFFF
+_BLOCK_BYTES = 1 << 24
 _SHORT_LENGTH_LIMIT = 0xFFFF
-_SEQUENCE_END = b"\xfe\xff\xdd\xe0\x00\x00\x00\x00"
+SEQUENCE_END = b"\xfe\xff\xdd\xe0\x00\x00\x00\x00"
 _ITEM_END = b"\xfe\xff\x0d\xe0\x00\x00\x00\x00"
 
 Wanted = Callable[[Dataset, BaseTag], bool]
@@ -146,24 +148,30 @@ def _even(vr: str, value: bytes) -> bytes:
     return value + (b"\0" if vr in ("UI", "OB", "UN") else b" ")
 
 
-def encode(ds: Dataset) -> Iterator[bytes]:
+def encode(ds: Dataset, wanted: Callable[[BaseTag], bool] = lambda _tag: True) -> Iterator[bytes]:
     """Encode a data set that is in explicit VR little endian, element by element, raw values as they are."""
     for elem in peek.walk(ds):
-        if BaseTag(elem.tag).element == 0:
+        tag = BaseTag(elem.tag)
+        if tag.element == 0 or not wanted(tag):
             continue
         if isinstance(elem, RawDataElement):
             value = _even(str(elem.VR), elem.value or b"")
             is_open = elem.length == _UNDEFINED_LENGTH
-            yield _header(BaseTag(elem.tag), str(elem.VR), _UNDEFINED_LENGTH if is_open else len(value))
-            yield value + (_SEQUENCE_END if is_open else b"")
+            yield element_header(tag, str(elem.VR), _UNDEFINED_LENGTH if is_open else len(value))
+            yield value + (SEQUENCE_END if is_open else b"")
         elif isinstance(elem.value, Sequence):
             yield from _encode_sequence(elem)
-        elif isinstance(elem.value, bytes) and str(elem.VR) in EXPLICIT_VR_LENGTH_32:
-            # Pixel data: handed on without another copy.
-            length = _UNDEFINED_LENGTH if elem.is_undefined_length else len(elem.value) + len(elem.value) % 2
-            yield _header(BaseTag(elem.tag), str(elem.VR), length)
-            yield elem.value
-            yield _SEQUENCE_END if elem.is_undefined_length else b"\0" * (len(elem.value) % 2)
+        elif isinstance(elem.value, bytes | Span) and str(elem.VR) in EXPLICIT_VR_LENGTH_32:
+            # Pixel data: handed on without another copy, or piece by piece.
+            span = elem.value if isinstance(elem.value, Span) else Span(elem.value, 0, len(elem.value))
+            padding = b"\0" * (span.size_bytes % 2)
+            yield element_header(
+                tag,
+                str(elem.VR),
+                _UNDEFINED_LENGTH if elem.is_undefined_length else span.size_bytes + len(padding),
+            )
+            yield from span.blocks(_BLOCK_BYTES)
+            yield SEQUENCE_END if elem.is_undefined_length else padding
         else:
             buffer = DicomBytesIO()
             buffer.is_little_endian, buffer.is_implicit_VR = True, False
@@ -181,13 +189,13 @@ def _encode_sequence(elem: DataElement) -> Iterator[bytes]:
         body.write(
             struct.pack("<HHL", 0xFFFE, 0xE000, length) + content + (_ITEM_END if is_open_item else b"")
         )
-    yield _header(tag, "SQ", _UNDEFINED_LENGTH if is_open else body.tell())
+    yield element_header(tag, "SQ", _UNDEFINED_LENGTH if is_open else body.tell())
     yield body.getvalue()
     if is_open:
-        yield _SEQUENCE_END
+        yield SEQUENCE_END
 
 
-def _header(tag: BaseTag, vr: str, length: int) -> bytes:
+def element_header(tag: BaseTag, vr: str, length: int) -> bytes:
     """Encode an element's tag, VR and length, PS3.5 section 7.1.2."""
     if vr in EXPLICIT_VR_LENGTH_32:
         return struct.pack("<HH2sHL", tag.group, tag.element, vr.encode("latin-1"), 0, length)

@@ -1,7 +1,6 @@
-"""Read and write whole DICOM objects."""
+"""Read, write and copy DICOM objects."""
 
 import hashlib
-import struct
 from pathlib import Path
 
 from pydicom.dataset import Dataset
@@ -10,14 +9,15 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 
 from dae_pacs.durable import durable_file
 from dae_pacs.errors import InputError, NotDicomError, UnsupportedImageError
-from dae_pacs.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from dae_pacs.image import peek
-from dae_pacs.image.codecs import COMPRESSED
-from dae_pacs.image.elements import encode, exact_copy, raw, raw_uid
-from dae_pacs.image.parse import parse
+from dae_pacs.image.elements import encode, exact_copy
+from dae_pacs.image.parse import PIXEL_TAGS, parse
+from dae_pacs.image.part10 import file_meta, file_start
+from dae_pacs.image.pixel_file import empty_pixels, pixel_file
+from dae_pacs.image.pixels import open_image
 from dae_pacs.image.stored import transfer_syntax
 
 _CHUNK_BYTES = 1 << 20
+_OFFSET_TABLES = frozenset({Tag("ExtendedOffsetTable"), Tag("ExtendedOffsetTableLengths")})
 
 
 def read(path: Path) -> Dataset:
@@ -26,9 +26,22 @@ def read(path: Path) -> Dataset:
     Raises:
         NotDicomError: it can't be opened, is no DICOM object, or is cut off.
     """
+    return _parse(path, is_whole=True)
+
+
+def open_object(path: Path) -> Dataset:
+    """Read an object whose pixel data stay in the file: their element carries a `Span` of it.
+
+    Raises:
+        NotDicomError: it can't be opened, is no DICOM object, or is cut off.
+    """
+    return _parse(path, is_whole=False)
+
+
+def _parse(path: Path, *, is_whole: bool) -> Dataset:
     try:
         with path.open("rb") as file:
-            return parse(file, with_pixels=True)
+            return parse(file, with_pixels=True, path=None if is_whole else path)
     except OSError as error:
         raise NotDicomError(f"{path} can't be read: {error.strerror or error}") from error
     except InputError as error:
@@ -49,26 +62,29 @@ def write(ds: Dataset, path: Path) -> None:
     is_implicit = transfer_syntax(ds) == ImplicitVRLittleEndian
     explicit = exact_copy(ds, lambda _ds, _tag: True) if is_implicit else ds
     with durable_file(path) as file:
-        file.write(b"\0" * 128 + b"DICM" + _file_meta(ds))
+        file.write(file_start(ds))
         for part in encode(explicit):
             file.write(part)
 
 
-def _file_meta(ds: Dataset) -> bytes:
-    """Encode the file meta information, PS3.10 section 7.1."""
-    syntax = transfer_syntax(ds)
-    elements = (
-        raw(Tag("FileMetaInformationVersion"), "OB", b"\0\1"),
-        raw_uid("MediaStorageSOPClassUID", peek.string(ds, "SOPClassUID")),
-        raw_uid("MediaStorageSOPInstanceUID", peek.string(ds, "SOPInstanceUID")),
-        raw_uid("TransferSyntaxUID", syntax if syntax in COMPRESSED else ExplicitVRLittleEndian),
-        raw_uid("ImplementationClassUID", IMPLEMENTATION_CLASS_UID),
-        raw(Tag("ImplementationVersionName"), "SH", IMPLEMENTATION_VERSION_NAME.encode("ascii")),
-    )
-    meta = Dataset()
-    meta._dict.update({element.tag: element for element in elements})
-    body = b"".join(encode(meta))
-    return struct.pack("<HH2sHL", 2, 0, b"UL", 4, len(body)) + body
+def plain_copy(source: Path, target: Path) -> None:
+    """Write an object uncompressed, for a destination that does not take the compressed one.
+
+    In explicit VR little endian, its cells bit for bit and all else as it is.
+
+    Raises:
+        InputError: the source is no grey image that can be decoded.
+        OSError: the disk refuses.
+    """
+    image = open_image(open_object(source))
+    layout = image.layout
+    header = exact_copy(image.ds, lambda _ds, tag: tag not in PIXEL_TAGS and tag not in _OFFSET_TABLES)
+    header.file_meta = file_meta(header, ExplicitVRLittleEndian)
+    pixels = empty_pixels(image.ds, layout)
+    header._dict[pixels.tag] = pixels
+    with pixel_file(target, header, with_extremes=False) as add:
+        for first, stop in layout.runs():
+            add(image.read_cells(first, stop).view(layout.dtype))
 
 
 def file_digest(path: Path) -> str:

@@ -47,7 +47,7 @@ def _add_derivation(
     item = Dataset()
     tag = Tag("DerivationDescription")
     item._dict[tag] = raw(tag, "ST", encode_text(derivation.sentence, source))
-    item.DerivationCodeSequence = provenance.derivation_codes()
+    item.DerivationCodeSequence = provenance.derivation_codes(derivation)
     reference = provenance.source_image(source)
     if frame_number is not None:
         reference.ReferencedFrameNumber = frame_number

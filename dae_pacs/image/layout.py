@@ -1,5 +1,6 @@
 """What a header says about its pixel cells, checked before any memory is spent on them (PS3.3 C.7.6.3)."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,11 @@ PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _FLOAT_TYPES = {"FloatPixelData": "f4", "DoubleFloatPixelData": "f8"}
 # A compressed object doesn't say how large it becomes; more than this is refused before decoding it.
 LARGEST_DECODED_BYTES = 4 << 30
+# Nor how large a frame: a blank one of any size compresses to a few bytes. The largest detectors have 2^26.
+LARGEST_FRAME_PIXELS = 1 << 28
+# Frames are worked on in runs of so many pixels: enough for a full pass of the network on a CPU several times
+# over, few enough that memory does not depend on the number of frames.
+RUN_PIXELS = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,12 @@ class Layout:
     def size_bytes(self) -> int:
         """What the cells take, uncompressed."""
         return self.frames * self.rows * self.columns * self.bits_allocated // 8
+
+    def runs(self) -> Iterator[tuple[int, int]]:
+        """Yield runs of whole frames, as first frame and the one behind the last, of bounded size."""
+        step = max(1, RUN_PIXELS // (self.rows * self.columns))
+        for first in range(0, self.frames, step):
+            yield first, min(first + step, self.frames)
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
@@ -82,14 +94,16 @@ def read_layout(ds: Dataset) -> Layout:
     bits_allocated = _required(ds, "BitsAllocated")
     if keyword in _FLOAT_TYPES:
         bits_allocated = 8 * np.dtype(_FLOAT_TYPES[keyword]).itemsize
+    bits_stored = bits_allocated if keyword in _FLOAT_TYPES else _required(ds, "BitsStored")
+    high_bit = peek.integer(ds, "HighBit")
     layout = Layout(
         keyword=keyword,
         frames=1 if frames is None else frames,
         rows=_required(ds, "Rows"),
         columns=_required(ds, "Columns"),
         bits_allocated=bits_allocated,
-        bits_stored=peek.integer(ds, "BitsStored") or bits_allocated,
-        high_bit=_high_bit(ds, bits_allocated),
+        bits_stored=bits_stored,
+        high_bit=bits_stored - 1 if high_bit is None else high_bit,
         is_signed=peek.integer(ds, "PixelRepresentation") == 1,
     )
     _check(layout)
@@ -101,13 +115,6 @@ def _required(ds: Dataset, keyword: str) -> int:
     if value is None:
         raise PixelError(f"{keyword} is missing; without it the pixel data can't be read")
     return value
-
-
-def _high_bit(ds: Dataset, bits_allocated: int) -> int:
-    high_bit = peek.integer(ds, "HighBit")
-    if high_bit is not None:
-        return high_bit
-    return (peek.integer(ds, "BitsStored") or bits_allocated) - 1
 
 
 def _check(layout: Layout) -> None:

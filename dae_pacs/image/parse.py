@@ -10,6 +10,7 @@ import warnings
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO, cast
 
 from pydicom.dataelem import DataElement, RawDataElement
@@ -28,12 +29,17 @@ from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
 from dae_pacs.errors import NotDicomError
 from dae_pacs.image.peek import BROKEN, open_sequence, string, value_representation
+from dae_pacs.image.span import Span
 
 PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 UNDEFINED_LENGTH = 0xFFFFFFFF
 # Real objects nest fewer than ten deep; a thousand levels are an attack on the stack.
 DEEPEST_SEQUENCE = 32
-# A deflated data set says nothing about its real size, so a limit stands in for the missing length.
+# A deflated data set says nothing about its real size, so limits stand in for the missing length: what may
+# come out of little, how many times its size out of much, and what may come out at all. Images deflate to a
+# half or a quarter, zlib could pack a thousand to one.
+SMALL_INFLATED_BYTES = 64 << 20
+LARGEST_INFLATION = 16
 LARGEST_INFLATED_BYTES = 2 << 30
 _ITEM, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE0DD
 
@@ -93,8 +99,13 @@ class BoundedFile:
         return position
 
 
-def parse(file: BinaryIO, *, with_pixels: bool) -> Dataset:
+def parse(file: BinaryIO, *, with_pixels: bool, path: Path | None = None) -> Dataset:
     """Read a whole object, or everything but its pixel data, whose presence is checked all the same.
+
+    Args:
+        file: stands at its beginning.
+        with_pixels: whether the object gets its pixel data element.
+        path: of the file; the element then carries a `Span` of it in place of the bytes.
 
     Raises:
         NotDicomError: no DICOM object, one cut off, or one nested beyond reason.
@@ -103,7 +114,7 @@ def parse(file: BinaryIO, *, with_pixels: bool) -> Dataset:
         with warnings.catch_warnings():
             # pydicom warns of odd character sets and the like; what matters is checked where it is used.
             warnings.simplefilter("ignore")
-            return _parse(BoundedFile(file), with_pixels=with_pixels)
+            return _parse(BoundedFile(file), with_pixels=with_pixels, path=path)
     except RecursionError as error:
         raise NotDicomError(
             "The object's sequences are nested beyond reason; it is not read further"
@@ -112,16 +123,20 @@ def parse(file: BinaryIO, *, with_pixels: bool) -> Dataset:
         raise NotDicomError(f"The bytes do not follow the DICOM encoding: {error}") from error
 
 
-def _parse(file: BoundedFile, *, with_pixels: bool) -> Dataset:
+def _parse(file: BoundedFile, *, with_pixels: bool, path: Path | None) -> Dataset:
     start, has_preamble = _find_start(file)
     file.seek(start)
     meta = FileMetaDataset(_elements(file, _EXPLICIT_LITTLE, lambda tag: tag >> 16 != 2))
     encoding = _encoding(file, string(meta, "TransferSyntaxUID"))
+    origin: Path | bytes = b"" if path is None else path
     if encoding.transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
-        file = BoundedFile(io.BytesIO(_inflate(file.read())))
+        inflated = _inflate(file.read())
+        file, origin = BoundedFile(io.BytesIO(inflated)), inflated
     ds = _elements(file, encoding, PIXEL_TAGS.__contains__)
-    pixels = _pixel_element(file, encoding, with_value=with_pixels)
+    pixels = _pixel_element(file, encoding, origin)
     if pixels is not None and with_pixels:
+        if path is None:
+            pixels.value = _read_place(file, pixels.value)
         ds[pixels.tag] = pixels
         ds.update(_elements(file, encoding, lambda _: False))
     if not len(ds) or not (has_preamble or len(meta) or string(ds, "SOPClassUID")):
@@ -179,19 +194,23 @@ def _encoding(file: BoundedFile, transfer_syntax_uid: str) -> Encoding:
 def _inflate(data: bytes) -> bytes:
     """Undo the deflated transfer syntax, PS3.5 section A.5."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    limit = min(LARGEST_INFLATED_BYTES, max(SMALL_INFLATED_BYTES, LARGEST_INFLATION * len(data)))
     try:
-        inflated = inflater.decompress(data, LARGEST_INFLATED_BYTES)
+        inflated = inflater.decompress(data, limit)
     except zlib.error as error:
         raise NotDicomError(f"The deflated data set does not inflate: {error}. Send it again") from error
     if not inflater.eof:
-        raise NotDicomError("The deflated data set is cut off, or inflates to more than 2 GiB")
+        raise NotDicomError(
+            f"The deflated data set of {len(data)} bytes is cut off, or inflates to more than the limit of "
+            f"{limit} bytes; send it again, uncompressed"
+        )
     return inflated
 
 
-def _pixel_element(file: BoundedFile, encoding: Encoding, *, with_value: bool) -> DataElement | None:
-    """Check that the pixel data are all there, and read them if wanted.
+def _pixel_element(file: BoundedFile, encoding: Encoding, origin: Path | bytes) -> DataElement | None:
+    """Check that the pixel data are all there, and step over them.
 
-    The file stands before an element header, or at its end.
+    The file stands before an element header, or at its end. The value names the place in `origin`.
     """
     head = file.read(8)
     if len(head) < 8:
@@ -207,20 +226,22 @@ def _pixel_element(file: BoundedFile, encoding: Encoding, *, with_value: bool) -
             (length,) = struct.unpack(order + "H", head[6:8])
     start = file.tell()
     end = _end_of_fragments(file, order) if length == UNDEFINED_LENGTH else file.seek(start + length)
-    if not with_value:
-        return None
-    resume = file.tell()
-    file.seek(start)
-    value = file.read(end - start)
-    file.seek(resume)
     elem = DataElement(
         BaseTag(group << 16 | number),
         "OB" if length == UNDEFINED_LENGTH else vr,
-        value,
+        Span(origin, start, end - start),
         already_converted=True,
     )
     elem.is_undefined_length = length == UNDEFINED_LENGTH
     return elem
+
+
+def _read_place(file: BoundedFile, place: Span) -> bytes:
+    resume = file.tell()
+    file.seek(place.start)
+    value = file.read(place.size_bytes)
+    file.seek(resume)
+    return value
 
 
 def _end_of_fragments(file: BoundedFile, order: str) -> int:

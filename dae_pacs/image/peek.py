@@ -187,7 +187,9 @@ def decode_text(data: bytes, ds: Dataset) -> str:
     with warnings.catch_warnings():
         # An unknown term or a broken byte costs a character in a message, not the object.
         warnings.simplefilter("ignore")
-        return str(charset.decode_bytes(data, encodings(ds), {0x5C}))
+        text = str(charset.decode_bytes(data, encodings(ds), {0x5C}))
+    # pydicom 3.0.2 leaves this one sequence in the text (ISO IR 58 into G1, PS3.3 table C.12-4).
+    return text.replace("\x1b$)A", "")
 
 
 def encodings(ds: Dataset) -> list[str]:

@@ -1,10 +1,11 @@
 """Pixels are physics: decode to float32 in the modality's unit, and encode back exactly.
 
 `encode(decode(ds).values, decode(ds))` gives the stored values back bit for bit, whatever the stored type.
-Training and serving come through here; nothing else reads a pixel.
+Training and serving come through here; nothing else reads a pixel. An object with many frames is opened, and
+its frames are decoded a run at a time, so that memory does not depend on their number.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,15 +16,27 @@ from dae_pacs.errors import PixelError
 from dae_pacs.image.keep import Padding, find_keep, read_padding
 from dae_pacs.image.layout import Layout, read_layout
 from dae_pacs.image.rescale import Rescale, read_rescale, read_unit
-from dae_pacs.image.stored import read_stored
+from dae_pacs.image.stored import CellReader, extract, open_cells
 
 # Every whole number of fewer bits is a float64.
 _EXACT_BITS = 53
 
 
+@dataclass(frozen=True, eq=False)
+class Image:
+    """An object whose frames are decoded as they are asked for."""
+
+    ds: Dataset
+    layout: Layout
+    rescale: Rescale
+    padding: Padding | None
+    unit: str
+    read_cells: CellReader
+
+
 @dataclass(frozen=True)
 class Decoded:
-    """An image's pixels, and all that is needed to store them again."""
+    """A run of an image's frames, and all that is needed to store them again."""
 
     values: NDArray[np.float32]
     """(frames, rows, columns) float32 in the modality's unit. MONOCHROME1 is not inverted."""
@@ -33,27 +46,52 @@ class Decoded:
     """The same shape, True where the pixel must come back untouched."""
     unit: str
     layout: Layout
+    """Of an image of these frames alone."""
     rescale: Rescale
     padding: Padding | None
 
 
-def decode(ds: Dataset) -> Decoded:
-    """Decode an object's pixels.
+def open_image(ds: Dataset) -> Image:
+    """Hold an object's header against its pixel data, and make ready to decode frames.
 
     Raises:
         UnsupportedImageError: colour, palette, packed bits, or a transfer syntax without a codec.
-        PixelError: the pixel data contradict the header or do not decode.
+        PixelError: the pixel data contradict the header.
     """
     layout = read_layout(ds)
-    rescale = read_rescale(ds, layout)
-    padding = read_padding(ds, layout)
-    stored = read_stored(ds, layout)
+    # First, since memory is spent on what Number of Frames says as soon as it is believed.
+    read_cells = open_cells(ds, layout)
+    return Image(
+        ds,
+        layout,
+        rescale=read_rescale(ds, layout),
+        padding=read_padding(ds, layout),
+        unit=read_unit(ds),
+        read_cells=read_cells,
+    )
+
+
+def decode_run(image: Image, first: int, stop: int) -> Decoded:
+    """Decode the frames from `first` up to, not with, `stop`.
+
+    Raises:
+        PixelError: they do not decode.
+    """
+    layout = replace(image.layout, frames=stop - first)
+    rescale = image.rescale.part(first, stop)
+    stored = extract(image.read_cells(first, stop), layout)
     values = np.empty(layout.shape, dtype=np.float32)
     keep = np.empty(layout.shape, dtype=np.bool_)
     for index, frame in enumerate(stored):
         values[index] = rescale.to_values(frame, index)
-        keep[index] = find_keep(frame, layout, padding)
-    return Decoded(values, stored, keep, read_unit(ds), layout, rescale, padding)
+        keep[index] = find_keep(frame, layout, image.padding)
+    return Decoded(values, stored, keep, image.unit, layout, rescale, image.padding)
+
+
+def decode(ds: Dataset) -> Decoded:
+    """Decode all frames of an object at once; raises what `open_image` and `decode_run` do."""
+    image = open_image(ds)
+    return decode_run(image, 0, image.layout.frames)
 
 
 def encode(values: NDArray[np.float32], decoded: Decoded) -> NDArray[np.generic]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
@@ -32,6 +33,10 @@ _EQUIPMENT_KEYWORDS = (
 )
 
 
+Kind = Literal["denoised", "removed"]
+"""What a derived series shows: the images without their noise, or the noise without the images."""
+
+
 @dataclass(frozen=True)
 class Derivation:
     """Which model, at which strength, makes a derived object, and how its series shall be called."""
@@ -45,18 +50,28 @@ class Derivation:
     description: str
     """Series Description template with {source}, {strength} and {model}."""
     ae_title: str
+    kind: Kind = "denoised"
+    """"removed": the pixels are the source's minus the denoised ones."""
+    window_sigma: float = 0.0
+    """Standard deviation of the series' noise, in the modality's unit: what was removed is shown by it."""
+    note: str = ""
+    """What else people must know to read the pixels."""
 
     @property
     def settings(self) -> str:
         """Everything but the model that changes pixels, as text that is the same on every machine."""
-        return f"strength={self.strength:.6g}"
+        kind = "" if self.kind == "denoised" else f" kind={self.kind}"
+        return f"strength={self.strength:.6g}{kind}"
 
     @property
     def sentence(self) -> str:
         """What was done, for people."""
+        done = f"Noise reduced by {MANUFACTURER} {__version__}"
+        if self.kind == "removed":
+            what = f"What {MANUFACTURER} {__version__} removed"
+            done = f"{what} (source minus denoised), not an image for diagnosis"
         return (
-            f"Noise reduced by {MANUFACTURER} {__version__}, model {self.model_name} {self.model_version}, "
-            f"strength {self.strength:.6g}"
+            f"{done}, model {self.model_name} {self.model_version}, strength {self.strength:.6g}{self.note}"
         )
 
     def series_description(self) -> str:
@@ -93,12 +108,11 @@ def copied_items(source: Dataset, keyword: str) -> list[Dataset]:
     return [exact_copy(item, lambda _ds, tag: not tag.is_private) for item in peek.items(source, keyword)]
 
 
-def derivation_codes() -> list[Dataset]:
+def derivation_codes(derivation: Derivation) -> list[Dataset]:
     """Say what was done in codes, CID 7203 and our own."""
-    return [
-        code("113087", "DCM", "Smoothing"),
-        _noise_reduction(),
-    ]
+    if derivation.kind == "removed":
+        return [code("113062", "DCM", "Pixel by pixel subtraction"), _noise_reduction()]
+    return [code("113087", "DCM", "Smoothing"), _noise_reduction()]
 
 
 def _noise_reduction() -> Dataset:

@@ -31,6 +31,10 @@ class Rescale:
     intercept: tuple[float, ...]
     table: Table | None = None
 
+    def part(self, first: int, stop: int) -> "Rescale":
+        """Return the transform of some of the frames."""
+        return Rescale(self.slope[first:stop], self.intercept[first:stop], self.table)
+
     def to_values(self, stored: NDArray[np.generic], index: int) -> NDArray[np.float32]:
         """Map one frame, (rows, columns) as stored, to float32 in the modality's unit."""
         if self.table is not None:
@@ -90,7 +94,10 @@ def read_rescale(ds: Dataset, layout: Layout) -> Rescale:
     if tables:
         ones = (1.0,) * layout.frames
         return Rescale(slope=ones, intercept=(0.0,) * layout.frames, table=_read_table(tables[0], layout))
-    pairs = tuple(_slope_and_intercept(item) for item in _per_frame(ds, layout.frames))
+    described_by = _per_frame(ds, layout.frames)
+    # Thousands of frames may share one description.
+    found = {key: _slope_and_intercept(item) for key, item in {id(one): one for one in described_by}.items()}
+    pairs = tuple(found[id(one)] for one in described_by)
     return Rescale(slope=tuple(pair[0] for pair in pairs), intercept=tuple(pair[1] for pair in pairs))
 
 

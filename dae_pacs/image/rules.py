@@ -1,12 +1,10 @@
 """The header of a derived object: ONE table of what changes; the rest is inherited byte for byte."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from types import MappingProxyType
 
-import numpy as np
-from numpy.typing import NDArray
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag, Tag
@@ -25,7 +23,6 @@ class Making:
     """All that a derived header is made from."""
 
     source: Dataset
-    stored: NDArray[np.generic]
     layout: Layout
     derivation: Derivation
     content_digest: str
@@ -62,7 +59,7 @@ _ENHANCED = frozenset(
     )
 )
 # DX, MG and IO, for presentation and processing: Image Type value 3 is there, and empty (PS3.3 C.8.11.3).
-_DIGITAL_X_RAY = tuple(
+DIGITAL_X_RAY = tuple(
     f"1.2.840.10008.5.1.4.1.1.1.{number}" for number in ("1", "1.1", "2", "2.1", "3", "3.1")
 )
 # NM and PET allow PRIMARY alone in Image Type value 2, as functional group objects do (PS3.3 sections
@@ -98,7 +95,7 @@ def _image_type(making: Making) -> Element:
     second = values[1] if allows_primary_alone and len(values) > 1 else "SECONDARY"
     rest = values[2:]
     if not rest:
-        rest = [""] if sop_class in _DIGITAL_X_RAY else ["AXIAL"] if sop_class == _CT else []
+        rest = [""] if sop_class in DIGITAL_X_RAY else ["AXIAL"] if sop_class == _CT else []
     return _text("ImageType", "CS", "\\".join(["DERIVED", second, *rest]))
 
 
@@ -154,7 +151,9 @@ def _derivation_codes(making: Making) -> Element | None:
     if has_functional_groups(making.source):
         return None
     kept = provenance.copied_items(making.source, "DerivationCodeSequence")
-    return provenance.sequence("DerivationCodeSequence", [*kept, *provenance.derivation_codes()])
+    return provenance.sequence(
+        "DerivationCodeSequence", [*kept, *provenance.derivation_codes(making.derivation)]
+    )
 
 
 def _source_image(making: Making) -> Element | None:
@@ -204,16 +203,30 @@ def _time(keyword: str, *, only_if_present: bool) -> Change:
     )
 
 
-def _extreme(keyword: str, find: Callable[[NDArray[np.generic]], np.generic]) -> Change:
-    """Recompute a pixel statistic that the source states, where its 16 bits can hold it."""
+def _extreme(keyword: str) -> Change:
+    """Keep the place of a pixel statistic that the source states; `put_extremes` fills it in."""
 
     def change(making: Making) -> Element | None:
         if keyword not in making.source or making.layout.is_float or making.layout.bits_allocated > 16:
             return None
-        vr = "SS" if making.layout.is_signed else "US"
-        return raw(Tag(keyword), vr, int(find(making.stored)).to_bytes(2, "little", signed=vr == "SS"))
+        return _extreme_element(keyword, 0, making.layout)
 
     return change
+
+
+def _extreme_element(keyword: str, value: int, layout: Layout) -> Element:
+    vr = "SS" if layout.is_signed else "US"
+    return raw(Tag(keyword), vr, value.to_bytes(2, "little", signed=vr == "SS"))
+
+
+def put_extremes(derived: Dataset, layout: Layout, lowest: int, highest: int) -> None:
+    """Say the extremes of the stored values where a derived header has a place for them.
+
+    They are known when the last frame is; the elements keep their size, so that they may be written late.
+    """
+    for keyword, value in (("SmallestImagePixelValue", lowest), ("LargestImagePixelValue", highest)):
+        if keyword in derived:
+            derived._dict[Tag(keyword)] = _extreme_element(keyword, value, layout)
 
 
 def _lossy(making: Making) -> Element | None:
@@ -269,8 +282,8 @@ HEADER_CHANGES: Mapping[str, Change] = MappingProxyType(
         "LossyImageCompressionRatio": _lossy_ratio,
         # Pixels and what is said about them
         "HighBit": _high_bit,
-        "SmallestImagePixelValue": _extreme("SmallestImagePixelValue", np.min),
-        "LargestImagePixelValue": _extreme("LargestImagePixelValue", np.max),
+        "SmallestImagePixelValue": _extreme("SmallestImagePixelValue"),
+        "LargestImagePixelValue": _extreme("LargestImagePixelValue"),
         "SmallestPixelValueInSeries": _drop,
         "LargestPixelValueInSeries": _drop,
         "SmallestImagePixelValueInPlane": _drop,
@@ -304,13 +317,22 @@ _SEALS = frozenset(
 _OVERLAY_STATISTICS = frozenset({0x1302, 0x1303})
 
 
-def is_inherited(ds: Dataset, tag: BaseTag, *, is_root: bool) -> bool:
-    """Say whether an element of the source, or of an item in it, comes along as it is."""
+def is_inherited(
+    ds: Dataset, tag: BaseTag, *, is_root: bool, changed: Collection[BaseTag] = _CHANGED_TAGS
+) -> bool:
+    """Say whether an element of the source, or of an item in it, comes along as it is.
+
+    Args:
+        ds: the source, or an item in it.
+        tag: of one of its elements.
+        is_root: whether `ds` is the source itself.
+        changed: what a rule changes or drops in the root.
+    """
     if tag.is_private:
         return _is_kept_private(ds, tag)
     if is_root and tag.group >> 8 == 0x60 and tag.element in _OVERLAY_STATISTICS:
         return False
-    return tag not in (_CHANGED_TAGS if is_root else _SEALS)
+    return tag not in (changed if is_root else _SEALS)
 
 
 def _is_kept_private(ds: Dataset, tag: BaseTag) -> bool:

@@ -1,5 +1,8 @@
 """Unpack stored values from pixel cells, and pack them again (PS3.5 section 8.1)."""
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import uid
@@ -9,43 +12,41 @@ from pydicom.dataset import Dataset
 from dae_pacs.errors import PixelError, UnsupportedImageError
 from dae_pacs.image import peek
 from dae_pacs.image.codecs import COMPRESSED, NATIVE, Frame, decode_frame
-from dae_pacs.image.frames import split_frames
-from dae_pacs.image.layout import LARGEST_DECODED_BYTES, Layout
+from dae_pacs.image.frames import find_frames
+from dae_pacs.image.layout import LARGEST_DECODED_BYTES, LARGEST_FRAME_PIXELS, Layout
+from dae_pacs.image.span import Span, span_of
 from dae_pacs.image.streams import StreamInfo
 
 _JPEG_LS = frozenset({uid.JPEGLSLossless, uid.JPEGLSNearLossless})
 
 
-def read_stored(ds: Dataset, layout: Layout) -> NDArray[np.generic]:
-    """Return the stored values.
+CellReader = Callable[[int, int], NDArray[np.generic]]
+"""Reads the frames from the first number up to, not with, the second: whole pixel cells with whatever the
+bits around the stored value hold, (frames, rows, columns), unsigned integers as wide as Bits Allocated, or
+floats for float pixel data. The result may be a read-only view."""
 
-    Returns:
-        (frames, rows, columns) in `layout.dtype`; it may be a read-only view of the object's own bytes.
+
+def open_cells(ds: Dataset, layout: Layout) -> CellReader:
+    """Hold an object's pixel data against its header, and return what reads them.
 
     Raises:
-        PixelError: the pixel data contradict the header or do not decode.
+        PixelError: the pixel data contradict the header.
         UnsupportedImageError: no codec for the transfer syntax.
     """
-    return extract(read_cells(ds, layout), layout)
-
-
-def read_cells(ds: Dataset, layout: Layout) -> NDArray[np.generic]:
-    """Return whole pixel cells, with whatever the bits around the stored value hold.
-
-    Returns:
-        (frames, rows, columns), unsigned integers as wide as Bits Allocated; floats for float pixel data.
-    """
     elem = peek.element(ds, layout.keyword)
-    data = elem.value if elem is not None else None
-    if not isinstance(data, bytes | bytearray | memoryview) or not len(data):
+    span = span_of(elem)
+    if elem is None or span is None or not span.size_bytes:
         raise PixelError("The pixel data are empty; the object must be sent again")
     syntax = transfer_syntax(ds)
     if syntax in NATIVE:
-        is_words = str(elem.VR if elem is not None else "OW") == "OW"
+        _check_size(span.size_bytes, layout)
         little = (
             elem.is_little_endian if isinstance(elem, RawDataElement) else syntax != uid.ExplicitVRBigEndian
         )
-        return _native_cells(data, layout, is_little=little, is_words=is_words)
+        is_words = str(elem.VR) == "OW"
+        if layout.bits_allocated == 8 and is_words and not little:
+            return partial(_read_swapped_bytes, span, layout)
+        return partial(_read_native, span, layout, "<" if little else ">")
     if syntax not in COMPRESSED:
         raise UnsupportedImageError(
             f"transfer syntax {peek.uid_name(syntax)} is not one that can be decoded here"
@@ -55,14 +56,25 @@ def read_cells(ds: Dataset, layout: Layout) -> NDArray[np.generic]:
             f"The header promises {layout.size_bytes >> 20} MiB of pixels, more than the limit of "
             f"{LARGEST_DECODED_BYTES >> 20} MiB for a compressed object"
         )
-    frames = split_frames(ds, bytes(data), count=layout.frames)
-    cells = np.empty(layout.shape, dtype=f"u{layout.bits_allocated // 8}")
-    for index, frame in enumerate(frames):
-        decoded = decode_frame(
-            frame, syntax, shape=(layout.rows, layout.columns), bytes_per_cell=layout.bits_allocated // 8
+    if layout.rows * layout.columns > LARGEST_FRAME_PIXELS:
+        raise PixelError(
+            f"The header promises frames of {layout.rows} x {layout.columns} pixels, more than the limit of "
+            f"{LARGEST_FRAME_PIXELS >> 20} million for a compressed frame"
         )
-        cells[index] = _conform(decoded, layout, syntax, has_overlays=bool(embedded_overlays(ds)))
-    return cells
+    frames = find_frames(ds, span, count=layout.frames)
+    has_overlays = bool(embedded_overlays(ds))
+
+    def read(first: int, stop: int) -> NDArray[np.generic]:
+        shape = (layout.rows, layout.columns)
+        cells = np.empty((stop - first, *shape), dtype=f"u{layout.bits_allocated // 8}")
+        for index in range(first, stop):
+            decoded = decode_frame(
+                frames.read(index), syntax, shape=shape, bytes_per_cell=layout.bits_allocated // 8
+            )
+            cells[index - first] = _conform(decoded, layout, syntax, has_overlays=has_overlays)
+        return cells
+
+    return read
 
 
 def transfer_syntax(ds: Dataset) -> str:
@@ -82,10 +94,8 @@ def embedded_overlays(ds: Dataset) -> tuple[int, ...]:
     )
 
 
-def _native_cells(
-    data: bytes | bytearray | memoryview, layout: Layout, *, is_little: bool, is_words: bool
-) -> NDArray[np.generic]:
-    found, expected = len(data), layout.size_bytes
+def _check_size(found: int, layout: Layout) -> None:
+    expected = layout.size_bytes
     if found < expected:
         raise PixelError(
             f"The header promises {expected} bytes of pixels ({layout.frames} frames of {layout.rows} x "
@@ -96,15 +106,25 @@ def _native_cells(
             f"The object holds {found} bytes of pixels where its header promises {expected}: "
             "whole frames would be lost, so it is not touched"
         )
-    width = layout.bits_allocated // 8
-    if width == 1 and is_words and not is_little:
-        # Bytes travel in 16-bit words, which big endian turned round (PS3.5 annex A.3).
-        padded = np.frombuffer(bytes(data) + b"\0" * (found % 2), dtype=">u2").astype("<u2").view("u1")
-        return padded[:expected].reshape(layout.shape)
+
+
+def _read_native(span: Span, layout: Layout, order: str, first: int, stop: int) -> NDArray[np.generic]:
+    frame = layout.size_bytes // layout.frames
+    data = span.read(first * frame, (stop - first) * frame)
     kind = "f" if layout.is_float else "u"
-    order = "<" if is_little else ">"
-    cells = np.frombuffer(data, dtype=f"{order}{kind}{width}", count=expected // width)
-    return cells.astype(cells.dtype.newbyteorder("="), copy=False).reshape(layout.shape)
+    cells = np.frombuffer(data, dtype=f"{order}{kind}{layout.bits_allocated // 8}")
+    return cells.astype(cells.dtype.newbyteorder("="), copy=False).reshape(-1, layout.rows, layout.columns)
+
+
+def _read_swapped_bytes(span: Span, layout: Layout, first: int, stop: int) -> NDArray[np.generic]:
+    """Bytes travel in 16-bit words, which big endian turned round (PS3.5 annex A.3), across frames too."""
+    frame = layout.rows * layout.columns
+    start, end = first * frame, stop * frame
+    word_start, word_end = start - start % 2, min(end + end % 2, span.size_bytes)
+    data = span.read(word_start, word_end - word_start)
+    words = np.frombuffer(data + b"\0" * (len(data) % 2), dtype=">u2")
+    swapped = words.astype("<u2").view("u1")[start - word_start : end - word_start]
+    return swapped.reshape(-1, layout.rows, layout.columns)
 
 
 def _conform(frame: Frame, layout: Layout, syntax: str, *, has_overlays: bool) -> NDArray[np.generic]:
@@ -179,7 +199,5 @@ def _field(cells: NDArray[np.generic], shift: int, bits: int, *, is_signed: bool
 
 
 def pack(stored: NDArray[np.generic], layout: Layout) -> bytes:
-    """Write stored values into little endian cells, right-aligned (PS3.5 section 8.1.1), even length."""
-    little = np.ascontiguousarray(stored, dtype=layout.dtype.newbyteorder("<"))
-    data = little.tobytes()
-    return data + b"\0" * (len(data) % 2)
+    """Write stored values into little endian cells, right-aligned (PS3.5 section 8.1.1)."""
+    return np.ascontiguousarray(stored, dtype=layout.dtype.newbyteorder("<")).tobytes()

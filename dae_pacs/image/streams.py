@@ -13,6 +13,7 @@ _JPEG_END = b"\xff\xd9"
 # Fill bytes, the pad to an even length, and a little for writers that pad to words.
 _LONGEST_PADDING = 16
 _J2K_START = b"\xff\x4f\xff\x51"
+_JP2_SIGNATURE = b"jP  "
 # Start-of-frame markers: SOF0..SOF15 without DHT, JPG, DAC; and JPEG-LS's SOF55.
 _FRAME_MARKERS = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
 _LOSSLESS_MARKERS = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
@@ -35,7 +36,7 @@ class StreamInfo:
 
 
 def read_stream(data: bytes) -> StreamInfo:
-    """Read the header of one compressed frame.
+    """Read the header of one compressed frame, whose `codestream` this is.
 
     Raises:
         PixelError: no known stream, or one cut off within its header.
@@ -43,10 +44,8 @@ def read_stream(data: bytes) -> StreamInfo:
     try:
         if data[:2] == _JPEG_START:
             return _read_jpeg(data)
-        start = data[:4096].find(_J2K_START)
-        # Some writers put a whole JP2 file into the frame; the codestream starts behind its boxes.
-        if start >= 0:
-            return _read_j2k(data, start)
+        if data[:4] == _J2K_START:
+            return _read_j2k(data, 0)
     except (struct.error, IndexError) as error:
         raise PixelError(
             "A compressed frame is cut off within its own header; the object must be sent again"
@@ -55,6 +54,32 @@ def read_stream(data: bytes) -> StreamInfo:
         f"A compressed frame starts with {data[:4].hex() or 'nothing'}, "
         "which is neither JPEG, JPEG-LS nor JPEG 2000; the transfer syntax or the object is wrong"
     )
+
+
+def codestream(data: bytes) -> bytes:
+    """Return a frame without the JP2 file that some writers put around it (T.800 Annex I).
+
+    What is read and what is decoded must be the same: a box may hold another header for show.
+
+    Raises:
+        PixelError: a JP2 file without a codestream.
+    """
+    if data[4:8] != _JP2_SIGNATURE:
+        return data
+    position = 0
+    while position + 8 <= len(data):
+        length, kind = struct.unpack_from(">L4s", data, position)
+        begin = position + 8
+        if length == 1 and begin + 8 <= len(data):
+            (length,) = struct.unpack_from(">Q", data, begin)
+            begin += 8
+        end = position + length if length else len(data)
+        if kind == b"jp2c":
+            return data[begin:end]
+        if end <= position:
+            break
+        position = end
+    raise PixelError("A compressed frame is a JP2 file without a codestream; the object must be sent again")
 
 
 def _read_jpeg(data: bytes) -> StreamInfo:

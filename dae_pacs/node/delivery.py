@@ -3,14 +3,21 @@
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 from dae_pacs.dimse.scu import Outgoing, PeerAddress, SendResult, send
 from dae_pacs.dimse.statuses import Outcome
 from dae_pacs.errors import PeerError
+from dae_pacs.image.files import plain_copy
 from dae_pacs.node.bell import Bell
+from dae_pacs.spool.files import SpoolFiles
 from dae_pacs.spool.ledger import Ledger
 from dae_pacs.spool.records import Delivery
+from dae_pacs.spool.states import Origin
 
 logger = logging.getLogger(__name__)
 
@@ -18,13 +25,19 @@ BATCH = 200
 """Objects taken for one association: a CT series in one go, without holding the ledger's rows for long."""
 
 
+@dataclass(frozen=True)
+class Spool:
+    """Where results lie, and what is known of them."""
+
+    files: SpoolFiles
+    ledger: Ledger
+
+
 class Courier:
     """One thread that empties the outbox of one destination."""
 
-    def __init__(
-        self, ledger: Ledger, name: str, peer: PeerAddress, *, calling_ae: str, results: Bell
-    ) -> None:
-        self._ledger = ledger
+    def __init__(self, spool: Spool, name: str, peer: PeerAddress, *, calling_ae: str, results: Bell) -> None:
+        self._files, self._ledger = spool.files, spool.ledger
         self._name = name
         self._peer = peer
         self._calling_ae = calling_ae
@@ -72,7 +85,7 @@ class Courier:
             del unsent[result.outgoing.SOPInstanceUID]
 
         try:
-            outgoing = [_as_outgoing(delivery) for delivery in owed]
+            outgoing = [self._as_outgoing(delivery) for delivery in owed]
             send(self._peer, outgoing, calling_ae=self._calling_ae, on_result=record)
             self._ledger.destination_ok(self._name)
         except PeerError as error:
@@ -84,6 +97,23 @@ class Courier:
         finally:
             for delivery in unsent.values():
                 self._ledger.postpone(delivery.id, error=reason, next_try_at=retry_at)
+
+    def _as_outgoing(self, delivery: Delivery) -> Outgoing:
+        """Describe an object for sending; of our own results, an archive may have an uncompressed copy."""
+        is_ours = delivery.origin is Origin.DERIVED
+        return Outgoing(
+            path=delivery.path,
+            SOPClassUID=delivery.SOPClassUID,
+            SOPInstanceUID=delivery.SOPInstanceUID,
+            transfer_syntax_uid=delivery.transfer_syntax_uid,
+            plain_copy=partial(self._plain_copy, delivery.path) if is_ours else None,
+        )
+
+    @contextmanager
+    def _plain_copy(self, path: Path) -> Iterator[Path]:
+        with self._files.scratch() as copy:
+            plain_copy(path, copy)
+            yield copy
 
     def _record(self, delivery: Delivery, result: SendResult) -> None:
         if result.outcome in (Outcome.SENT, Outcome.WARNING):
@@ -103,12 +133,3 @@ class Courier:
 def backoff_s(tries: int) -> float:
     """Seconds to wait after the given number of tries: 1, 2, 4 .. 300."""
     return float(min(300, 2 ** min(tries, 9)))
-
-
-def _as_outgoing(delivery: Delivery) -> Outgoing:
-    return Outgoing(
-        path=delivery.path,
-        SOPClassUID=delivery.SOPClassUID,
-        SOPInstanceUID=delivery.SOPInstanceUID,
-        transfer_syntax_uid=delivery.transfer_syntax_uid,
-    )

@@ -149,6 +149,8 @@ class Dispatcher:
             series_number=self._series_number(job, images),
             ae_title=self._settings.ae_title,
             noise=job.noise,
+            kind=job.kind,
+            compression=job.compression,
         )
 
     def _series_number(self, job: Job, images: Sequence[Instance]) -> int:

@@ -7,6 +7,8 @@ receiving process writes it down. A worker that dies therefore leaves nothing ha
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dae_pacs.spool.states import Compression, Kind
+
 
 @dataclass(frozen=True)
 class Source:
@@ -33,6 +35,8 @@ class SeriesTask:
     ae_title: str
     noise: str | None = None
     """What an earlier part of this series was measured to be, so that a late image is treated alike."""
+    kind: Kind = "denoised"
+    compression: Compression = "uncompressed"
 
 
 @dataclass(frozen=True)

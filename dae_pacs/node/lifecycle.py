@@ -9,7 +9,7 @@ from dae_pacs.config.model import Settings
 from dae_pacs.dimse.scp import ScpSettings, StorageSCP
 from dae_pacs.errors import SpoolError, SpoolFullError
 from dae_pacs.node.bell import Bell
-from dae_pacs.node.delivery import Courier
+from dae_pacs.node.delivery import Courier, Spool
 from dae_pacs.node.dispatch import Dispatcher, DispatchSettings
 from dae_pacs.node.peers import address_of
 from dae_pacs.node.receive import Receiver
@@ -54,8 +54,9 @@ class Node:
             association_ended=self.ledger.association_ended,
         )
         self.dispatcher = Dispatcher(self.ledger, self._dispatch_settings(), work=work, results=results)
+        spool = Spool(self.files, self.ledger)
         self._couriers = [
-            Courier(self.ledger, name, address_of(peer), calling_ae=settings.node.ae_title, results=results)
+            Courier(spool, name, address_of(peer), calling_ae=settings.node.ae_title, results=results)
             for name, peer in settings.peers.items()
             for _ in range(peer.associations)
         ]

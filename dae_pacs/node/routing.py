@@ -134,6 +134,9 @@ def _plan_of(rule: Rule, reason: str | None, model: ModelSettings) -> Plan:
         forward_original=rule.forward_original or action == "forward",
         description=rule.description,
         priority=rule.priority,
+        strengths=rule.strengths,
+        removed=rule.removed,
+        compression=rule.compression,
     )
 
 
@@ -143,7 +146,9 @@ def _outcome(plan: Plan) -> str:
     match plan.action:
         case "denoise":
             strength = "the model's own strength" if plan.strength is None else f"strength {plan.strength:g}"
-            return f"denoised with {plan.model} at {strength}, delivered to {where}{original}"
+            more = "".join(f", once more at strength {value:g}" for value in plan.strengths)
+            more += ", what was removed as a series of its own" if plan.removed else ""
+            return f"denoised with {plan.model} at {strength}{more}, delivered to {where}{original}"
         case "pass_over":
             return f"passed over: {plan.reason}{original}"
         case "forward":

@@ -214,6 +214,15 @@ class SpoolFiles:
         digest = hashlib.sha256(key.encode()).hexdigest()
         return folder / digest[:2] / f"{digest}.dcm"
 
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Give a path for a file of a moment: it is gone afterwards, at the latest when a node starts."""
+        path = self.incoming / f"{secrets.token_hex(16)}.tmp"
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
     def free_mb(self) -> float:
         """Tell the room left on the spool's disk, in units of 10^6 bytes."""
         try:

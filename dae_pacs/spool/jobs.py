@@ -1,4 +1,4 @@
-"""Jobs: one series under one rule, from its first image to its last derived object.
+"""Jobs: one output of one series under one rule, from its first image to its last derived object.
 
 A worker holds a job by a lease that it renews. Whatever it does to a job names its owner, so that one whose
 lease ran out changes nothing any more.
@@ -11,7 +11,7 @@ from typing import Final
 
 from dae_pacs.errors import SpoolError
 from dae_pacs.spool.backoff import LONGEST_BACKOFF_S, backoff_s
-from dae_pacs.spool.records import Instance, Job, NewInstance, Plan
+from dae_pacs.spool.records import Instance, Job, NewInstance, Plan, Variant
 from dae_pacs.spool.rows import INSTANCE_COLUMNS, JOB_COLUMNS, instance_of, job_of
 from dae_pacs.spool.states import PRIORITY_RANK, ImageStatus, JobStatus, check_transition
 
@@ -32,14 +32,24 @@ _ANY: Final = {
 def join(
     connection: sqlite3.Connection, instance_id: int, new: NewInstance, *, plan: Plan, association_id: int
 ) -> None:
-    """Add an image to the job of its series and rule; make the job, or re-open it, as needed."""
-    job = connection.execute(
-        "SELECT id, status FROM jobs WHERE StudyInstanceUID = ? AND SeriesInstanceUID = ? AND rule = ?",
+    """Add an image to the jobs of its series and rule; make them, or re-open them, as needed.
+
+    A series whose jobs are there gets no others, even if the rule asks for more by now: an output must not
+    begin in the middle of a series.
+    """
+    known = connection.execute(
+        "SELECT id FROM jobs WHERE StudyInstanceUID = ? AND SeriesInstanceUID = ? AND rule = ? ORDER BY id",
         (new.StudyInstanceUID, new.SeriesInstanceUID, plan.rule or ""),
-    ).fetchone()
-    job_id = _create(connection, new, plan) if job is None else int(job["id"])
-    if job is not None and job["status"] in {JobStatus.DONE, JobStatus.FAILED}:
-        connection.execute(_REOPEN, {"id": job_id, "status": JobStatus.COLLECTING})
+    ).fetchall()
+    ids = [int(row["id"]) for row in known]
+    for job_id in ids or [_create(connection, new, plan, variant=variant) for variant in plan.variants]:
+        _add_image(connection, job_id, instance_id, new=new, association_id=association_id)
+
+
+def _add_image(
+    connection: sqlite3.Connection, job_id: int, instance_id: int, *, new: NewInstance, association_id: int
+) -> None:
+    reopen(connection, job_id, status=JobStatus.COLLECTING)
     connection.execute(
         "UPDATE jobs SET image_count = image_count + 1, last_image_at = :now,"
         " expected_count = max(coalesce(expected_count, :expected), coalesce(:expected, expected_count))"
@@ -54,19 +64,22 @@ def join(
     connection.execute("INSERT OR IGNORE INTO job_associations VALUES (?, ?)", (job_id, association_id))
 
 
-def _create(connection: sqlite3.Connection, new: NewInstance, plan: Plan) -> int:
+def _create(connection: sqlite3.Connection, new: NewInstance, plan: Plan, *, variant: Variant) -> int:
     (job_id,) = connection.execute(
-        "INSERT INTO jobs (StudyInstanceUID, SeriesInstanceUID, rule, model, strength, destinations,"
-        " description, priority, priority_rank, status, created_at, last_image_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+        "INSERT INTO jobs (StudyInstanceUID, SeriesInstanceUID, rule, variant, kind, model, strength,"
+        " compression, destinations, description, priority, priority_rank, status, created_at, last_image_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
         (
             new.StudyInstanceUID,
             new.SeriesInstanceUID,
             plan.rule or "",
+            variant.name,
+            variant.kind,
             plan.model,
-            plan.strength,
+            variant.strength,
+            plan.compression,
             json.dumps(plan.destinations),
-            plan.description,
+            variant.description,
             plan.priority,
             PRIORITY_RANK[plan.priority],
             JobStatus.COLLECTING,
@@ -322,8 +335,12 @@ def move_image(connection: sqlite3.Connection, job_id: int, instance_id: int, *,
 
 
 def set_noise(connection: sqlite3.Connection, job_id: int, noise: str) -> str:
-    """Keep the group's noise model with the job; the first one stays, and is given back."""
-    connection.execute("UPDATE jobs SET noise = ? WHERE id = ? AND noise IS NULL", (noise, job_id))
+    """Keep the group's noise model with the jobs of the series; the first one stays, and is given back."""
+    connection.execute(
+        "UPDATE jobs SET noise = :noise WHERE noise IS NULL AND (StudyInstanceUID, SeriesInstanceUID, rule)"
+        " = (SELECT StudyInstanceUID, SeriesInstanceUID, rule FROM jobs WHERE id = :id)",
+        {"noise": noise, "id": job_id},
+    )
     return get(connection, job_id).noise or noise
 
 

@@ -106,6 +106,11 @@ class Ledger:
         with self._database.reading() as connection:
             return instances.is_ours(connection, SOPInstanceUID)
 
+    def received(self, SOPInstanceUID: str) -> Instance | None:
+        """Find the object that was received under a UID."""
+        with self._database.reading() as connection:
+            return report.received(connection, SOPInstanceUID, root=self._root)
+
     def promote_ready(self, now: float, *, quiet_s: float, idle_s: float) -> int:
         """Make complete series ready for a worker, and say how many became so."""
         with self._database.reading() as connection:

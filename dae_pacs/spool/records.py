@@ -7,7 +7,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from dae_pacs.spool.states import Action, DeliveryStatus, InstanceStatus, JobStatus, Origin, Priority
+from dae_pacs.spool.states import (
+    Action,
+    Compression,
+    DeliveryStatus,
+    InstanceStatus,
+    JobStatus,
+    Kind,
+    Origin,
+    Priority,
+)
+
+REMOVED_DESCRIPTION = "{source} removed s={strength:.1f}"
+"""Series Description of a series that holds what was removed; a rule's template is for denoised ones."""
 
 
 class KeepOutcome(StrEnum):
@@ -48,6 +60,17 @@ class NewInstance:
 
 
 @dataclass(frozen=True)
+class Variant:
+    """One output of a rule: what it shows, and at which strength."""
+
+    name: str
+    """"" for the output that every rule has; part of the job's key."""
+    kind: Kind
+    strength: float | None
+    description: str
+
+
+@dataclass(frozen=True)
 class Plan:
     """What the rules decided for one object.
 
@@ -64,6 +87,20 @@ class Plan:
     forward_original: bool = False
     description: str = ""
     priority: Priority = "MEDIUM"
+    strengths: tuple[float, ...] = ()
+    """More strengths, each with a derived series of its own."""
+    removed: bool = False
+    """One more derived series with what was removed at `strength`."""
+    compression: Compression = "uncompressed"
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """Everything that is made of a series, the plain output first."""
+        plain = Variant("", "denoised", self.strength, self.description)
+        more = [Variant(f"s={value:.6g}", "denoised", value, self.description) for value in self.strengths]
+        if self.removed:
+            more.append(Variant("removed", "removed", self.strength, REMOVED_DESCRIPTION))
+        return (plain, *more)
 
 
 @dataclass(frozen=True)
@@ -111,14 +148,20 @@ class Instance:
 
 @dataclass(frozen=True)
 class Job:
-    """One series under one rule. What to do was fixed when the job was made: late images get the same."""
+    """One output of one series under one rule.
+
+    What to do was fixed when the job was made: late images get the same.
+    """
 
     id: int
     StudyInstanceUID: str
     SeriesInstanceUID: str
     rule: str | None
+    variant: str
+    kind: Kind
     model: str
     strength: float | None
+    compression: Compression
     destinations: tuple[str, ...]
     description: str
     priority: Priority

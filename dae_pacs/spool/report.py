@@ -187,6 +187,16 @@ def study_story(connection: sqlite3.Connection, study: str, *, root: Path) -> St
     )
 
 
+def received(connection: sqlite3.Connection, sop_instance_uid: str, *, root: Path) -> Instance | None:
+    """Find the object that was received under a UID."""
+    row = connection.execute(
+        f"SELECT {INSTANCE_COLUMNS} FROM instances AS i JOIN series AS s ON s.id = i.series_id"  # noqa: S608
+        " WHERE i.SOPInstanceUID = ? AND i.origin = 'received' AND i.status <> 'quarantined'",
+        (sop_instance_uid,),
+    ).fetchone()
+    return None if row is None else instance_of(row, root)
+
+
 def retry(connection: sqlite3.Connection, *, study: str | None, now: float) -> Retried:
     """Requeue failed jobs and dead deliveries whose files are there.
 

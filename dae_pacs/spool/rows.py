@@ -21,9 +21,9 @@ DELIVERY_COLUMNS: Final = """
     i.origin"""
 
 JOB_COLUMNS: Final = """
-    id, StudyInstanceUID, SeriesInstanceUID, rule, model, strength, destinations, description, priority,
-    status, attempts, image_count, expected_count, noise, series_number, reason, created_at, last_image_at,
-    claimed_at, finished_at, stages"""
+    id, StudyInstanceUID, SeriesInstanceUID, rule, variant, kind, model, strength, compression, destinations,
+    description, priority, status, attempts, image_count, expected_count, noise, series_number, reason,
+    created_at, last_image_at, claimed_at, finished_at, stages"""
 
 
 def below(root: Path, path: Path) -> str:

@@ -1,4 +1,4 @@
--- The ledger, version 1. Columns that hold DICOM elements carry their keywords. Times are seconds since 1970.
+-- The ledger, version 2. Columns that hold DICOM elements carry their keywords. Times are seconds since 1970.
 -- Every index below serves a statement that runs once for each instance or each tick of the node, and costs
 -- the same at a thousand instances as at a million. Partial indexes hold only what is still to be done.
 
@@ -67,8 +67,11 @@ CREATE TABLE IF NOT EXISTS jobs (
     StudyInstanceUID TEXT NOT NULL,
     SeriesInstanceUID TEXT NOT NULL,
     rule TEXT NOT NULL, -- '' where the plan named none
+    variant TEXT NOT NULL, -- '' for the output that every rule has
+    kind TEXT NOT NULL,
     model TEXT NOT NULL,
     strength REAL,
+    compression TEXT NOT NULL,
     destinations TEXT NOT NULL, -- JSON list of names
     description TEXT NOT NULL,
     priority TEXT NOT NULL,
@@ -90,7 +93,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     series_number INTEGER,
     reason TEXT,
     stages TEXT NOT NULL DEFAULT '{}',
-    UNIQUE (StudyInstanceUID, SeriesInstanceUID, rule)
+    UNIQUE (StudyInstanceUID, SeriesInstanceUID, rule, variant)
 );
 CREATE INDEX IF NOT EXISTS collecting_jobs ON jobs (last_image_at) WHERE status = 'collecting';
 CREATE INDEX IF NOT EXISTS ready_jobs ON jobs (priority_rank, created_at) WHERE status = 'ready';

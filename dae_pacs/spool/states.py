@@ -12,6 +12,8 @@ from dae_pacs.errors import TransitionError
 
 Action = Literal["denoise", "forward", "keep", "pass_over", "own"]
 Priority = Literal["STAT", "HIGH", "MEDIUM", "LOW"]
+Kind = Literal["denoised", "removed"]
+Compression = Literal["uncompressed", "jpeg2000", "jpegls", "rle"]
 
 PRIORITY_RANK: Final[Mapping[Priority, int]] = {"STAT": 0, "HIGH": 1, "MEDIUM": 2, "LOW": 3}
 """The order in which jobs are claimed; the words are those of PS3.3 C.4.11 and DICOM's worklists."""

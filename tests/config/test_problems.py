@@ -183,3 +183,26 @@ def test_a_long_value_is_cut_short(config_file: WriteConfig) -> None:
 
     assert "..." in line
     assert len(line) < 250
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("strengths = [0.4]", "rules[0].strengths (rule \"r\") = [0.4]: goes with a strength that is not said here; give strength, too"),
+        ("strength = 0.7\nstrengths = [0.4, 0.4]", "would make the same series twice; name each strength once"),
+        ("strength = 0.7\nstrengths = [0.7]", "would make the same series twice"),
+        ("strength = 0.7\nstrengths = [0.74]", "would make series of the same description; write {strength:.2f}"),
+        ("strength = 0.7\nstrengths = [1.4]", ": is out of range; give a list of numbers from 0 to 1, such as [0.4, 1.0]"),
+        ('action = "forward"\nremoved = true', "= true: asks for a derived series, but the rule's action is forward"),
+        ('compression = "zip"', '= "zip": is not known here; give one of "uncompressed"'),
+    ],
+)  # fmt: skip
+def test_wrong_outputs_of_a_rule_get_their_words(config_file: WriteConfig, text: str, words: str) -> None:
+    lines = complaints(config_file(f"{PEER}{RULE}{text}\n"))
+    assert any(words in line for line in lines), lines
+
+
+def test_a_rule_may_make_several_series_that_differ(config_file: WriteConfig) -> None:
+    text = 'strengths = [0.45, 1]\nremoved = true\ncompression = "rle"\ndescription = "{strength:.2f}"\n'
+    (rule,) = load(config_file(f"[model]\nstrength = 0.7\n{PEER}{RULE}{text}")).rules
+    assert (rule.strengths, rule.removed, rule.compression) == ((0.45, 1.0), True, "rle")

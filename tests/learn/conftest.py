@@ -1,6 +1,5 @@
 """Small images to learn from, made here so that every test runs anywhere."""
 
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,12 +8,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-
-with warnings.catch_warnings():
-    # pytorch-ignite imports torch.distributed.optim, which torch itself deprecates in parts: once, on import.
-    warnings.simplefilter("ignore", DeprecationWarning)
-    import ignite.engine  # noqa: F401
-    import torch.utils.tensorboard
 
 MakePicture = Callable[..., Path]
 

@@ -240,3 +240,15 @@ def test_a_control_character_does_not_reach_the_explanation() -> None:
     decision = decided(header(SeriesDescription="a\x1b[31m"), rule(when={"SeriesDescription": "b"}))
 
     assert "\x1b" not in "".join(decision.explanation)
+
+
+def test_a_rules_further_outputs_are_planned_and_told() -> None:
+    asked = rule(strength=0.5, strengths=[0.25], removed=True, compression="rle")
+    decision = decided(header(), asked)
+    assert [(v.name, v.kind, v.strength) for v in decision.plan.variants] == [
+        ("", "denoised", 0.5),
+        ("s=0.25", "denoised", 0.25),
+        ("removed", "removed", 0.5),
+    ]
+    assert decision.plan.compression == "rle"
+    assert "once more at strength 0.25, what was removed as a series of its own" in decision.explanation[-1]

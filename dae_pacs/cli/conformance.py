@@ -1,0 +1,277 @@
+"""Write the conformance statement from the code's own tables: `docs/conformance.md` (PS3.2 annex N)."""
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+
+from pydicom.datadict import dictionary_description, tag_for_keyword
+from pydicom.tag import Tag
+from pydicom.uid import UID
+
+from dae_pacs import __version__
+from dae_pacs.cli.conformance_words import ANSWERS, CHANGES, OUTCOMES
+from dae_pacs.config.model import NodeSettings, Peer
+from dae_pacs.dimse import contexts, statuses
+from dae_pacs.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from dae_pacs.image.codecs import COMPRESSED, NATIVE
+from dae_pacs.image.compress import SYNTAXES
+from dae_pacs.image.provenance import NOISE_REDUCTION_URN
+from dae_pacs.image.removed import REMOVED_CHANGES
+from dae_pacs.image.rules import HEADER_CHANGES, KEPT_PRIVATE, Change
+
+_HEAD = f"""# DICOM Conformance Statement of dae-pacs {__version__}
+
+<!-- Generated from the code's own tables by `dae-pacs config conformance`; a test fails when stale. -->
+
+In the structure of PS3.2 annex N. What is not said to be supported is not supported.
+
+## 1 Overview
+
+dae-pacs is a node beside a PACS. It receives studies by C-STORE, keeps them, makes a denoised series of
+those images that a rule of the site names, and sends the derived series by C-STORE. Originals are never
+changed. It has no query, no retrieval, no print, no worklist, no storage commitment and no web services.
+
+### 1.1 Network services
+
+| Service | SOP classes | User (SCU) | Provider (SCP) |
+|---|---|---|---|
+| Verification | 1 | yes | yes |
+| Storage | {len(contexts.STORAGE_SOP_CLASSES)} (annex 9.1) | yes | yes |
+
+### 1.2 Media services
+
+None.
+
+## 2 Introduction
+
+For those who connect dae-pacs to modalities and archives. DICOM's own terms are used as in PS3.2 to
+PS3.8, and attributes stand under their keywords of PS3.6. Settings in `code font` are those of [the
+configuration](configuration.md).
+
+## 3 Implementation model
+
+### 3.1 Application data flow
+
+```
+modality or PACS -- C-STORE --> storage SCP, spool, denoiser, spool, storage SCU -- C-STORE --> PACS
+```
+
+### 3.2 Functional definition of the application entities
+
+One application entity, by default `{NodeSettings().ae_title}`, in two roles:
+
+- The **storage SCP** keeps each object byte for byte in the transfer syntax in which it came. It answers
+  success only when the object is on stable storage (PS3.4 section B.2.3, level 2: nothing is discarded or
+  coerced).
+- The **storage SCU** sends derived objects, and originals where a rule says so, to the rule's
+  destinations, until each has answered. A repeat is the same object under the same UID.
+
+### 3.3 Sequencing of real-world activities
+
+A series is denoised when its expected number of images is there, or when its associations are closed and
+it has been quiet for `node.quiet_s`. Images that come later join the same derived series. Objects that
+dae-pacs made itself are recognised by their Contributing Equipment and are neither denoised nor
+forwarded."""
+
+
+def conformance() -> str:
+    """Give the statement as Markdown."""
+    parts = [f"{_HEAD}\n", *_entity(), f"{_network_and_configuration()}\n", "## 9 Annexes\n", *_annexes()]
+    return "\n".join(parts)
+
+
+def _entity() -> Iterator[str]:
+    node, peer = NodeSettings(), Peer(ae_title="PEER", host="localhost", port=104)
+    yield "## 4 Application entity\n\n### 4.1 Association policies\n"
+    yield from _table(
+        ("Policy", "Accepting (SCP)", "Initiating (SCU)"),
+        [
+            ("Application context name", "1.2.840.10008.3.1.1.1", "1.2.840.10008.3.1.1.1"),
+            (
+                "Associations at a time",
+                f"{node.max_associations} (`node.max_associations`)",
+                f"{peer.associations} a peer (`peers.NAME.associations`)",
+            ),
+            ("Asynchronous operations", "none: one at a time", "none: one at a time"),
+            ("Implementation Class UID", IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_CLASS_UID),
+            ("Implementation Version Name", IMPLEMENTATION_VERSION_NAME, IMPLEMENTATION_VERSION_NAME),
+            (
+                "Maximum PDU size asked for",
+                f"{node.max_pdu_bytes} bytes (`node.max_pdu_bytes`)",
+                "131072 bytes",
+            ),
+            ("Called AE title", "any is accepted", "`peers.NAME.ae_title`"),
+            ("Calling AE title", "any is accepted; rules may ask for one", "`node.ae_title`"),
+            (
+                "Silence after which it ends",
+                f"{node.network_timeout_s:g} s, {node.dimse_timeout_s:g} s within a message",
+                f"{peer.connect_timeout_s:g} s for the connection, {peer.dimse_timeout_s:g} s for an answer",
+            ),
+        ],
+    )
+    yield "### 4.2 Accepted presentation contexts\n"
+    yield _paragraph(
+        "Verification in explicit and implicit VR little endian. Each storage SOP class of annex 9.1 "
+        "in every transfer syntax of the table; of several that are proposed in one context, the "
+        "first in the table is accepted."
+    )
+    yield from _table(("Order", "Transfer syntax", "UID", "Denoised"), list(_syntaxes()))
+    yield "### 4.3 Proposed presentation contexts\n"
+    yield _paragraph(
+        "One context for each SOP class and transfer syntax of the objects to be sent, at most 128 on "
+        "an association. Derived objects are stored and proposed as the rule's `compression` says; "
+        "for those that are compressed, explicit VR little endian is proposed in a context of its "
+        "own, and used where the other is not accepted. Originals go out in the transfer syntax in "
+        "which they came, or not at all."
+    )
+    yield from _table(
+        ("`compression`", "Transfer syntax", "UID"),
+        [(f"`{name}`", UID(syntax).name, syntax) for name, syntax in SYNTAXES.items()],
+    )
+    yield "Verification (`dae-pacs echo`) is proposed in implicit VR little endian.\n"
+    yield "### 4.4 Extended negotiation\n"
+    yield _paragraph(
+        "None: no SOP class extended or common extended negotiation, no role selection, no user "
+        "identity, no asynchronous operations window. Sub-items of these kinds are read and not "
+        "answered."
+    )
+    yield from _status_tables()
+
+
+def _syntaxes() -> Iterator[tuple[str, ...]]:
+    for order, syntax in enumerate(contexts.TRANSFER_SYNTAXES, start=1):
+        is_decoded = syntax in NATIVE or syntax in COMPRESSED
+        words = "yes" if is_decoded else "no: kept, forwarded where a rule says so"
+        yield str(order), UID(syntax).name, syntax, words
+
+
+def _status_tables() -> Iterator[str]:
+    yield "### 4.5 Status codes that the SCP answers to a C-STORE\n"
+    rows = [(f"{status:04X}", _name(status), words) for status, words in sorted(ANSWERS.items())]
+    yield from _table(("Status", "Meaning", "When"), rows)
+    yield "A C-ECHO is answered with 0000.\n"
+    yield "### 4.6 What the SCU does on a status of a C-STORE response\n"
+    yield from _table(("Status", "Meaning", "Outcome"), list(_outcomes()))
+    yield _paragraph(
+        "No answer, an aborted association and a peer that can't be reached: sent again, as above. A "
+        "presentation context that is not accepted: given up and listed, after the attempt of section "
+        "4.3."
+    )
+
+
+def _outcomes() -> Iterator[tuple[str, str, str]]:
+    named = {value for name, value in vars(statuses).items() if name.isupper() and isinstance(value, int)}
+    ranges = {0xA700: "A700 to A7FF", 0xA900: "A900 to A9FF", 0xC000: "C000 to CFFF"}
+    for status in sorted(named):
+        yield ranges.get(status, f"{status:04X}"), _name(status), _outcome(status)
+    yield "other Bxxx", _name(0xB123), _outcome(0xB123)
+    yield "any other", _name(0x0123), _outcome(0x0123)
+
+
+def _outcome(status: int) -> str:
+    return OUTCOMES[statuses.classify(status).value]
+
+
+def _name(status: int) -> str:
+    return statuses.describe(status).partition("(")[2].rstrip(")")
+
+
+def _network_and_configuration() -> str:
+    node = NodeSettings()
+    return f"""## 5 Network and configuration
+
+### 5.1 Network interfaces
+
+TCP/IP, IPv4 and IPv6 as the operating system offers them; DICOM upper layer over TCP (PS3.8). By default
+the node listens on `{node.bind}`, port `{node.port}`.
+
+### 5.2 Configuration
+
+AE titles, addresses, ports, time-outs, PDU size and rules are settings of the site, all listed in
+[configuration.md](configuration.md). Peers that send need not be configured; peers that are sent to must
+be.
+
+## 6 Media interchange
+
+None. `dae-pacs denoise` and `dae-pacs send` read Part 10 files (PS3.10), and write them without a DICOMDIR.
+
+## 7 Character sets
+
+Every character set of PS3.3 section C.12.1.1.2, with and without code extensions: texts of the source are
+kept byte for byte, and Specific Character Set stays. What dae-pacs adds is written in the object's
+character set, or in ASCII where that can't hold it.
+
+## 8 Security
+
+No security profile of PS3.15: no TLS, no user identity, no signatures made or checked. Digital signatures
+of a source are dropped from what is derived of it. By default the node listens on this machine alone; it
+is to be opened to trusted networks only (`node.bind`). Logs carry no patient data."""
+
+
+def _annexes() -> Iterator[str]:
+    yield "### 9.1 Storage SOP classes\n"
+    yield _paragraph(
+        "All are kept and may be forwarded. Grey images of them are denoised; reports, presentation "
+        "states, waveforms, segmentations, radiotherapy objects, parametric maps, documents, colour "
+        "and one-bit images are passed over."
+    )
+    classes = [(contexts.class_name(uid), uid) for uid in contexts.STORAGE_SOP_CLASSES]
+    yield from _table(("SOP class", "UID"), sorted(classes, key=lambda row: _numbers(row[1])))
+    yield "### 9.2 Attributes of derived objects\n"
+    yield _paragraph(
+        "A derived object has its source's SOP class. What no table here names is the source's, byte "
+        "for byte: patient, study, frame of reference, geometry, windows, acquisition. `dae-pacs "
+        "validate` checks it."
+    )
+    yield from _attributes(HEADER_CHANGES)
+    yield _paragraph(
+        "In functional groups, Frame Type value 1 becomes DERIVED, and an item of Derivation Image "
+        "Sequence is added. Overlays in unused bits of the pixel cells get Overlay Data of their own. "
+        "In items, digital signatures are dropped."
+    )
+    yield _paragraph(
+        "A series of what was removed (`removed`) differs in these, too. Its Derivation Code Sequence "
+        "has (113062, DCM, Pixel by pixel subtraction). Where Rescale Intercept may not move, the "
+        "middle of the stored range is zero, and Derivation Description says so."
+    )
+    yield from _attributes(REMOVED_CHANGES)
+    yield "### 9.3 Codes and private elements\n"
+    yield _paragraph(
+        "No private SOP class, transfer syntax or coding scheme is made. One concept has a URN, since "
+        "CID 7203 has no code for it:"
+    )
+    yield from _table(
+        ("URN Code Value", "Code Meaning"),
+        [(f"`{NOISE_REDUCTION_URN}`", "Noise reduction by a trained denoiser")],
+    )
+    yield "Private elements are not written, and the source's are dropped, except:\n"
+    rows = [(creator, f"({group:04X},xx{element:02X})") for creator, group, element in sorted(KEPT_PRIVATE)]
+    yield from _table(("Private creator", "Element kept"), rows)
+
+
+def _attributes(changes: Mapping[str, Change]) -> Iterator[str]:
+    rows = []
+    for keyword in sorted(changes, key=lambda name: tag_for_keyword(name) or 0):
+        tag = Tag(keyword)
+        words = CHANGES.get(keyword, "absent: dropped where the source has it")
+        if tag.group == 0x7FE0:
+            words = (
+                "the derived pixels, in the source's element and type" if keyword[-5:] == "lData" else words
+            )
+        rows.append((dictionary_description(keyword), f"({tag.group:04X},{tag.element:04X})", words))
+    yield from _table(("Attribute", "Tag", "In a derived object"), rows)
+
+
+def _paragraph(text: str) -> str:
+    return textwrap.fill(text, 116, break_long_words=False, break_on_hyphens=False) + "\n"
+
+
+def _numbers(uid: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in uid.split("."))
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |"
+    yield f"|{'---|' * len(head)}"
+    for row in rows:
+        yield "| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |"
+    yield ""

@@ -1,0 +1,66 @@
+"""What the conformance statement says of each rule and status: words for the code's own tables."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from dae_pacs.dimse import statuses
+
+ANSWERS: Mapping[int, str] = MappingProxyType(
+    {
+        statuses.SUCCESS: "The object is on stable storage and recorded, or was so before.",
+        statuses.OUT_OF_RESOURCES: "The spool's disk is full or refuses. Nothing is kept; send again later.",
+        statuses.MISMATCH: "SOP Class or Instance UID of the command and of the data set differ.",
+        statuses.CANNOT_UNDERSTAND: "There is no data set, or it can't be parsed or is cut off.",
+        statuses.PROCESSING_FAILURE: "The node fails or is stopping. Nothing is kept; send it again later.",
+        statuses.DUPLICATE_INSTANCE: "Another object of that UID, with other content, was kept before. "
+        "The new one is in quarantine.",
+        statuses.INVALID_INSTANCE: "Affected SOP Instance UID is missing or longer than 64 characters.",
+        statuses.CLASS_NOT_SUPPORTED: "Affected SOP Class UID is missing, or not the presentation context's.",
+    }
+)
+"""What the node answers to a C-STORE, and when."""
+
+OUTCOMES: Mapping[str, str] = MappingProxyType(
+    {
+        "sent": "delivered",
+        "warning": "delivered; the warning is kept and shown",
+        "retry": "sent again, after 2 s, 4 s .. 300 s, also across restarts",
+        "dead": "given up and listed; a person may retry it",
+    }
+)
+"""What becomes of a delivery, by the outcome that a status stands for."""
+
+CHANGES: Mapping[str, str] = MappingProxyType(
+    {
+        "SOPInstanceUID": "UUID-derived (2.25.), the digest of source UID and content, model and settings",
+        "SeriesInstanceUID": "UUID-derived (2.25.), the digest of source series, model and settings",
+        "ConcatenationUID": "UUID-derived (2.25.), where the source has one",
+        "SeriesNumber": "the first that is free in the study, from the source's plus 1000",
+        "SeriesDescription": "the rule's template: by default the source's and `denoised s=0.7`",
+        "InstanceCreationDate": "of the derivation, in the object's time zone",
+        "InstanceCreationTime": "of the derivation, in the object's time zone",
+        "ContentDate": "of the derivation, where the source has one",
+        "ContentTime": "of the derivation, where the source has one",
+        "ImageType": "value 1 DERIVED; value 2 SECONDARY (the source's for NM, PET and functional group "
+        "objects); values 3 and further the source's",
+        "DerivationDescription": "what the source said, then what was done: version, model, strength",
+        "DerivationCodeSequence": "the source's, then (113087, DCM, Smoothing) and the URN of annex 9.3",
+        "SourceImageSequence": "the source; purpose (121322, DCM, Source image for image processing "
+        "operation)",
+        "SourceImageEvidenceSequence": "the source's and the source, for functional group objects",
+        "ContributingEquipmentSequence": "the source's, the acquisition's (109101) where it is not named, "
+        "and dae-pacs (109102) with model, version, strength and the SHA-256 of the weights",
+        "LossyImageCompression": "01 where the source was ever compressed with loss, never reset",
+        "LossyImageCompressionMethod": "the source's, or that of its transfer syntax",
+        "LossyImageCompressionRatio": "the source's, or that of its pixel data",
+        "HighBit": "Bits Stored - 1",
+        "SmallestImagePixelValue": "recomputed, where the source has it",
+        "LargestImagePixelValue": "recomputed, where the source has it",
+        "RescaleIntercept": "moved so that the decoded value is what was removed, where the class "
+        "lets it move",
+        "WindowCenter": "what decodes as zero",
+        "WindowWidth": "twelve standard deviations of the series' noise",
+        "VOILUTFunction": "LINEAR_EXACT where the window is narrower than 2, else absent",
+    }
+)
+"""What a derived object holds, for each element that a rule changes."""
