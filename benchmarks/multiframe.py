@@ -3,7 +3,7 @@
     python benchmarks/multiframe.py
 
 The objects are made up, 512x512 and 16 bits. Each goes through a real worker twice: whole, with a small
-network of the shipped kind, and with the shipped bundle for a limited time, as that needs about 21 minutes for
+network of the shipped kind, and with the shipped bundle for a limited time, which needs 21 minutes for
 2,000 frames on two cores. What is recorded is the larger of the two peaks (VmHWM, torch included).
 """
 
