@@ -114,11 +114,11 @@ def _noise_of(work: _Work) -> NoiseModel | None:
 
 def _sample(work: _Work, source: Source) -> tuple[list[NDArray[np.float32]], list[NDArray[np.bool_]]]:
     """Decode one image's share of the frames to measure on."""
-    image = work.reader.open(source.path)
     count = max(1, CALIBRATION_FRAMES // len(work.task.sources))
-    runs = [
-        work.reader.decode(image, index, index + 1) for index in spread(range(image.layout.frames), count)
-    ]
+    with work.clock.stage("decode"):
+        image = work.reader.open(source.path)
+        indices = spread(range(image.layout.frames), count)
+        runs = [work.reader.decode(image, index, index + 1) for index in indices]
     return [run.values[0] for run in runs], [run.keep[0] for run in runs]
 
 
