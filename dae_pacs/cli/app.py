@@ -66,15 +66,14 @@ def every_command(
 
         typer.echo(f"dae-pacs {__version__}")
         raise typer.Exit
+    import os
+
+    from dae_pacs import log
+
     explain_crashes(verbose=verbose)
-    if verbose:
-        import os
-
-        from dae_pacs import log
-
-        # Every command reads its settings after this, and so does every process that it starts.
+    if verbose:  # every command reads its settings after this, and so does every process that it starts
         os.environ["DAE_PACS_LOG__LEVEL"] = "DEBUG"
-        log.configure(verbose=True)
+    log.configure(verbose=verbose)
 
 
 @app.command()

@@ -151,13 +151,17 @@ def _fresh_folder(output: Path) -> Path:
 
 @contextmanager
 def _terminated_like_interrupted() -> Iterator[None]:
-    """Take SIGTERM like Ctrl-C, so that what was started is stopped."""
+    """Take SIGTERM like Ctrl-C, so that what was started is stopped.
+
+    SIGINT too gets its handler here: a shell that starts us in the background has it ignored.
+    """
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -43,7 +43,7 @@ class SimulateNoised(RandomizableTransform, MapTransform):
         blur_px: Sequence[float] = (0.0, 1.0),
         blind_factor: float = 2.0,
         clean_share: float = 0.05,
-        edge_share: float = 0.3,
+        edge_share: float = 0.0,
         edge_sigmas: Sequence[float] = (10.0, 1000.0),
     ) -> None:
         MapTransform.__init__(self, keys)

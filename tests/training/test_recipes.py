@@ -35,8 +35,8 @@ def test_supervised_learns_and_leaves_a_bundle(run_recipe, noisy_images: Path, t
         SUPERVISED,
         data_dir=noisy_images,
         output_dir=output,
-        steps=80,
-        steps_per_epoch=40,
+        steps=240,
+        steps_per_epoch=120,
         learning_rate=0.01,
         name="clinic_dx_denoising",
         **{**TINY, "levels": "[0.1, 0.3]", "validation_levels": "[0.2]"},
@@ -45,7 +45,7 @@ def test_supervised_learns_and_leaves_a_bundle(run_recipe, noisy_images: Path, t
     assert "notes.txt" in run.stderr
     assert "1 of 7 files left out" in run.stderr
     scores = [json.loads(line) for line in (output / "scores.jsonl").read_text().splitlines()]
-    assert [score["step"] for score in scores] == [40, 80]
+    assert [score["step"] for score in scores] == [120, 240]
     assert scores[-1]["psnr_db"] > scores[-1]["psnr_input_db"] + 1
     configuration = yaml.safe_load((output / "configuration.yaml").read_text())
     assert configuration["architecture"]["channels"] == [8, 16]
