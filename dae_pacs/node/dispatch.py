@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
+from dae_pacs.errors import SpoolError
 from dae_pacs.image.derive import derived_series_number
 from dae_pacs.node.bell import Bell
 from dae_pacs.node.events import Calibrated, Derived, Event, Failed, Finished, Rejected, SeriesTask, Source
@@ -86,9 +87,7 @@ class Dispatcher:
 
     def _start_worker(self) -> None:
         if self._process is not None:
-            logger.error("worker died, starting another", extra={"exit_code": self._process.exitcode})
-            self._end_worker()
-            self._stopping.wait(RESTART_PAUSE_S)
+            self._lose_worker()
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(
@@ -110,6 +109,15 @@ class Dispatcher:
             process.join()
         self._process = self._pipe = None
 
+    def _lose_worker(self) -> None:
+        """Clear away a worker that died or can't be trusted any more; the next job starts another."""
+        process = self._process
+        if process is not None:
+            process.join(timeout=1.0)  # its pipe closes a moment before it can be waited for
+            logger.error("worker lost", extra={"exit_code": process.exitcode})
+        self._end_worker()
+        self._stopping.wait(RESTART_PAUSE_S)
+
     def _do(self, job: Job) -> None:
         task = self._task(job)
         if not task.sources:
@@ -119,7 +127,11 @@ class Dispatcher:
         try:
             outcome = self._follow(task)
         except (EOFError, OSError):
+            self._lose_worker()
             outcome = Failed("the worker process died while it worked on this series")
+        except SpoolError:
+            self._end_worker()  # what it still has to say would be taken for the next job's
+            raise
         if isinstance(outcome, Finished):
             stages = outcome.stage_seconds
             self._ledger.finish_job(job.id, self._owner, stages=stages, now=time.time())

@@ -1,0 +1,67 @@
+"""What becomes of a job and its worker when the ledger fails in the middle of it."""
+
+import time
+from pathlib import Path
+
+import pytest
+from pydicom import Dataset
+
+from dae_pacs.config.model import LogSettings, ModelSettings, Rule
+from dae_pacs.demo.phantoms import Study, ct_series, write_all
+from dae_pacs.dimse.scp import Incoming
+from dae_pacs.errors import SpoolError
+from dae_pacs.node.bell import Bell
+from dae_pacs.node.dispatch import Dispatcher, DispatchSettings
+from dae_pacs.node.receive import Receiver
+from dae_pacs.node.worker import WorkerSettings
+from dae_pacs.spool.files import SpoolFiles
+from dae_pacs.spool.ledger import Ledger
+
+RULE = Rule(name="ct", when={"Modality": "CT"}, destinations=("pacs",))
+
+
+class LedgerWithoutRoom(Ledger):
+    """A real ledger that refuses to keep the first noise model that it is given, as on a full disk."""
+
+    refusals = 1
+
+    def set_noise(self, job_id: int, noise: str) -> str:
+        if self.refusals:
+            self.refusals -= 1
+            raise SpoolError("no room")
+        return super().set_noise(job_id, noise)
+
+
+def receive(files: SpoolFiles, ledger: Ledger, ds: Dataset, path: Path) -> None:
+    file = files.open_incoming()
+    file.write(path.read_bytes())
+    uids = {"SOPClassUID": str(ds.SOPClassUID), "SOPInstanceUID": str(ds.SOPInstanceUID)}
+    syntax = str(ds.file_meta.TransferSyntaxUID)
+    Receiver(files, ledger, (RULE,), ModelSettings(), Bell()).keep(
+        Incoming("MODALITY", "DAE_PACS", "127.0.0.1", "a1", transfer_syntax_uid=syntax, file=file, **uids)
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # that is the fault
+def test_job_that_could_not_be_recorded_is_done_by_the_next_worker(tmp_path):
+    files = SpoolFiles(tmp_path / "spool")
+    series = ct_series(Study(), slices=2, size=64)
+    with LedgerWithoutRoom(files.ledger_path) as ledger:
+        for ds, path in zip(series, write_all(series, tmp_path / "study"), strict=True):
+            receive(files, ledger, ds, path)
+        ledger.promote_ready(time.time() + 100, quiet_s=0, idle_s=0)
+        worker = WorkerSettings("cpu", "xray_radiograph_denoising", None, files.root, LogSettings())
+        settings = DispatchSettings(worker, "DAE_PACS", lease_s=20.0, job_attempts=3)
+        dispatcher = Dispatcher(ledger, settings, work=Bell(), results=Bell())
+        deadline = time.monotonic() + 150
+        try:
+            while [job.status.value for job in ledger.jobs()] != ["done"]:
+                assert time.monotonic() < deadline, "the job was never done"
+                dispatcher.keep_running()
+                ledger.release_expired(time.time())
+                time.sleep(0.2)
+        finally:
+            dispatcher.stop(5)
+        assert ledger.refusals == 0
+        assert len(ledger.deliveries()) == 2
