@@ -1,5 +1,6 @@
 """Fixtures that more than one folder of tests uses: real parts, started on loopback, ended with the test."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -36,6 +37,22 @@ def start_orthanc(tmp_path: Path) -> Iterator[StartOrthanc]:
 def orthanc(start_orthanc: StartOrthanc) -> Orthanc:
     """One Orthanc that routes nothing."""
     return start_orthanc()
+
+
+@pytest.fixture
+def restored_logging() -> Iterator[None]:
+    """Put logging back as it was after a test that configures it."""
+    root, names = logging.getLogger(), ("dae_pacs", "pydicom", "py.warnings", "pynetdicom", "monai", "PIL")
+    handlers, level = list(root.handlers), root.level
+    levels = {name: logging.getLogger(name).level for name in names}
+    yield
+    for handler in [handler for handler in root.handlers if handler not in handlers]:
+        root.removeHandler(handler)
+        handler.close()
+    root.setLevel(level)
+    for name, before in levels.items():
+        logging.getLogger(name).setLevel(before)
+    logging.captureWarnings(capture=False)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,19 +11,7 @@ from dae_pacs.errors import ConfigError
 logger = logging.getLogger("dae_pacs.test")
 
 
-@pytest.fixture(autouse=True)
-def _put_back() -> Iterator[None]:
-    root = logging.getLogger()
-    before, level, ours = list(root.handlers), root.level, logging.getLogger("dae_pacs").level
-    yield
-    for handler in [handler for handler in root.handlers if handler not in before]:
-        root.removeHandler(handler)
-        handler.close()
-    root.setLevel(level)
-    logging.getLogger("dae_pacs").setLevel(ours)
-    logging.captureWarnings(capture=False)
-    for name in ("pydicom", "py.warnings"):
-        logging.getLogger(name).setLevel(logging.NOTSET)
+pytestmark = pytest.mark.usefixtures("restored_logging")
 
 
 def test_fields_follow_the_message(capsys: pytest.CaptureFixture[str]) -> None:

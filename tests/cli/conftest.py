@@ -24,7 +24,7 @@ Run = Callable[..., Ran]
 
 
 @pytest.fixture(autouse=True)
-def _nothing_from_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _nothing_from_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restored_logging: None) -> None:
     for name in list(os.environ):
         if name.upper().startswith("DAE_PACS_"):
             monkeypatch.delenv(name)
