@@ -24,7 +24,12 @@ MOST_PIXELS = {"cpu": 1 << 20, "cuda": 1 << 23}
 """Per forward pass. On a CPU the shipped network then adds 0.46 GB at its peak (measured on 2000×2500)."""
 LEAST_PIXELS = 1 << 13
 """A pass this small that still finds no memory can't be halved to any use."""
-OUT_OF_MEMORY_WORDS = ("can't allocate memory", "not enough memory", "out of memory")
+OUT_OF_MEMORY_WORDS = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "could not create a primitive",  # oneDNN's words, when it finds no room for its own
+)
 
 logger = logging.getLogger(__name__)
 
