@@ -29,6 +29,11 @@ class SimulateNoised(RandomizableTransform, MapTransform):
         keys: of references on a scale of 0..1, (1, rows, columns) float32.
         levels: range of the noise's standard deviation half way between black and white; drawn evenly in log.
         blur_px: range of the Gaussian that correlates it; half the patches stay uncorrelated.
+        signal_share: range of the share of the noise's variance that follows the signal.
+        kernel_share: of the patches that get a CT kernel's noise instead.
+        kernel_peaks: range of those kernels' peaks, cycles per pixel; drawn evenly in log.
+        jpeg_share: of the patches that are compressed after the noise, at a quality from `jpeg_qualities`.
+        jpeg_qualities: range, 1..100.
         blind_factor: how wrong the stabiliser may be.
         clean_share: of the patches.
         edge_share: of the patches that get made-up strong edges on top (`learn.edges`).
@@ -41,6 +46,11 @@ class SimulateNoised(RandomizableTransform, MapTransform):
         *,
         levels: Sequence[float] = (0.004, 0.12),
         blur_px: Sequence[float] = (0.0, 1.0),
+        signal_share: Sequence[float] = (0.0, 1.0),
+        kernel_share: float = 0.0,
+        kernel_peaks: Sequence[float] = (0.08, 0.35),
+        jpeg_share: float = 0.0,
+        jpeg_qualities: Sequence[int] = (75, 98),
         blind_factor: float = 2.0,
         clean_share: float = 0.05,
         edge_share: float = 0.0,
@@ -50,6 +60,11 @@ class SimulateNoised(RandomizableTransform, MapTransform):
         RandomizableTransform.__init__(self, prob=1.0)
         self.levels = (float(levels[0]), float(levels[1]))
         self.blur_px = (float(blur_px[0]), float(blur_px[1]))
+        self.signal_share = (float(signal_share[0]), float(signal_share[1]))
+        self.kernel_share = float(kernel_share)
+        self.kernel_peaks = (float(kernel_peaks[0]), float(kernel_peaks[1]))
+        self.jpeg_share = float(jpeg_share)
+        self.jpeg_qualities = (int(jpeg_qualities[0]), int(jpeg_qualities[1]))
         self.blind_factor = float(blind_factor)
         self.clean_share = float(clean_share)
         self.edge_share = float(edge_share)
@@ -81,12 +96,25 @@ class SimulateNoised(RandomizableTransform, MapTransform):
 
     def _random_noise(self, rng: np.random.Generator, *, reference_sigma: float) -> Noise:
         low = min(max(self.levels[0], REFERENCE_HEADROOM * reference_sigma), self.levels[1])
-        level = math.exp(rng.uniform(math.log(low), math.log(self.levels[1])))
-        blur_px = rng.uniform(*self.blur_px) if rng.uniform() < 0.5 else 0.0
-        return Noise(level=level, signal_share=rng.uniform(), blur_px=blur_px)
+        has_kernel, is_compressed = rng.uniform(size=2) < (self.kernel_share, self.jpeg_share)
+        return Noise(
+            level=_evenly_in_log(low, self.levels[1], rng),
+            signal_share=rng.uniform(*self.signal_share),
+            blur_px=rng.uniform(*self.blur_px) if rng.uniform() < 0.5 else 0.0,
+            kernel_peak=_evenly_in_log(*self.kernel_peaks, rng) if has_kernel else 0.0,
+            jpeg_quality=int(rng.integers(*self.jpeg_qualities, endpoint=True)) if is_compressed else 0,
+        )
 
     def _fixed_noise(self, item: Mapping[Hashable, Any]) -> Noise:
-        return Noise(level=float(item["level"]), signal_share=0.8, blur_px=float(item.get("blur_px", 0.0)))
+        return Noise(
+            level=float(item["level"]),
+            signal_share=min(0.8, self.signal_share[1]),
+            blur_px=float(item.get("blur_px", 0.0)),
+        )
+
+
+def _evenly_in_log(low: float, high: float, rng: np.random.Generator) -> float:
+    return math.exp(rng.uniform(math.log(low), math.log(high)))
 
 
 def _random_tone(reference: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:

@@ -3,7 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from dae_pacs.noise.spectrum import gaussian_spectrum, unit_noise
+from dae_pacs.noise.spectrum import SIDE_PX, Spectrum, as_spectrum, gaussian_spectrum, unit_noise
+
+KERNEL_FLOOR = 0.03
+"""Of a CT kernel's peak power, at every frequency: slices are averaged and resampled after the filter."""
 
 
 def poisson_gaussian(
@@ -45,9 +48,43 @@ def correlated(
     Returns:
         The same shape, float32.
     """
+    return coloured(clean, gain=gain, sigma=sigma, spectrum=gaussian_spectrum(blur_px), rng=rng)
+
+
+def coloured(
+    clean: NDArray[np.float32], *, gain: float, sigma: float, spectrum: Spectrum, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Add noise of variance gain·x + sigma² with a given spectrum.
+
+    Args:
+        clean: (rows, columns) float32, the expected signal.
+        gain: variance per unit of x.
+        sigma: standard deviation of the signal-independent part.
+        spectrum: of the noise, free of its strength (see `noise.spectrum`).
+        rng: numpy generator.
+
+    Returns:
+        The same shape, float32.
+    """
     rows, columns = clean.shape
-    noise = unit_noise((rows, columns), gaussian_spectrum(blur_px), rng)
+    noise = unit_noise((rows, columns), spectrum, rng)
     return (clean + noise * sigma_of(clean, gain=gain, sigma=sigma)).astype(np.float32)
+
+
+def kernel_spectrum(peak: float, side: int = SIDE_PX) -> Spectrum:
+    """Give the spectrum of CT noise: filtered back-projection's ramp under a kernel's Gaussian roll-off.
+
+    Power is f·exp(−f² / (2·peak²)) over the radial frequency f; a ramp at low frequencies is what all kernels
+    have in common (Riederer, Pelc & Chesler, Phys. Med. Biol. 1978).
+
+    Args:
+        peak: frequency of the most noise, cycles per pixel; soft kernels 0.1, sharp ones 0.3.
+        side: of the quadrant.
+    """
+    along = np.arange(side) / (2 * side)
+    radius = np.hypot(along[:, None], along[None, :])
+    power = radius * np.exp(-((radius / peak) ** 2) / 2)
+    return as_spectrum(power + KERNEL_FLOOR * power.max())
 
 
 def sigma_of(clean: NDArray[np.float32], *, gain: float, sigma: float) -> NDArray[np.float32]:

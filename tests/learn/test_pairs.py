@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dae_pacs.learn.pairs import Noise, as_pair
+from dae_pacs.learn.pairs import Noise, as_pair, jpeg_round_trip
 
 FLAT = np.full((200, 200), 0.5, dtype=np.float32)
 
@@ -40,3 +40,30 @@ def test_a_clean_pair_is_one_image_twice() -> None:
     noise = Noise(level=0.05, signal_share=0.8, blur_px=0.5)
     noisy, clean = as_pair(FLAT, noise=noise, told_factor=1.0, is_clean=True, rng=np.random.default_rng(0))
     np.testing.assert_array_equal(noisy, clean)
+
+
+def test_a_kernels_noise_has_its_level_and_little_at_low_frequencies() -> None:
+    noise = Noise(level=0.05, signal_share=0.0, blur_px=0.0, kernel_peak=0.2)
+    added = noise.added_to(FLAT, np.random.default_rng(0)) - FLAT
+    assert added.std() == pytest.approx(0.05, rel=0.03)
+    power = np.abs(np.fft.rfft2(added)) ** 2
+    radius = np.hypot(np.fft.fftfreq(200)[:, None], np.fft.rfftfreq(200)[None, :])
+    peak = power[np.abs(radius - 0.2) < 0.02].mean()
+    assert power[(radius > 0) & (radius < 0.02)].mean() < 0.2 * peak
+    assert power[radius > 0.48].mean() < 0.3 * peak
+
+
+@pytest.mark.parametrize(("quality", "most"), [(98, 0.012), (75, 0.04)])
+def test_jpeg_costs_what_its_quality_says(quality: int, most: float) -> None:
+    noise = Noise(level=0.05, signal_share=0.0, blur_px=0.8)
+    noisy = noise.added_to(FLAT, np.random.default_rng(0))
+    lost = jpeg_round_trip(noisy, quality=quality) - noisy
+    assert 0.001 < lost.std() < most
+    assert lost.mean() == pytest.approx(0, abs=0.002)
+
+
+def test_compressed_noise_is_the_same_noise_compressed() -> None:
+    plain = Noise(level=0.05, signal_share=0.0, blur_px=0.0)
+    compressed = Noise(level=0.05, signal_share=0.0, blur_px=0.0, jpeg_quality=85)
+    one, other = (noise.added_to(FLAT, np.random.default_rng(3)) for noise in (plain, compressed))
+    np.testing.assert_array_equal(jpeg_round_trip(one, quality=85), other)

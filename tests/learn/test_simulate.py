@@ -52,3 +52,12 @@ def test_a_noisy_reference_is_given_stronger_noise_than_its_own() -> None:
         spans.append(float(np.ptp(made["label"].numpy())))
     # A range of 0.8 over a noise of at least 0.04, and half of that where the stabiliser was told too little.
     assert max(spans) < 0.8 / 0.04 * 2 * 1.5
+
+
+def test_kernels_and_compression_are_drawn_as_often_as_asked_for() -> None:
+    plain = SimulateNoised("image", clean_share=0.0).set_random_state(seed=5)({"image": REFERENCE})
+    for changed in ({"kernel_share": 1.0}, {"jpeg_share": 1.0}, {"signal_share": (0.0, 0.1)}):
+        transform = SimulateNoised("image", clean_share=0.0, **changed).set_random_state(seed=5)
+        made = transform({"image": REFERENCE})
+        assert not torch.equal(made["image"], plain["image"])
+        assert 0.3 < noise_of(made) < 2.4
