@@ -1,13 +1,14 @@
 """Measure the noise of one acquisition group from its own images (DESIGN.md, "the method", 1)."""
 
 from collections.abc import Sequence
-from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dae_pacs.errors import NoiseError
 from dae_pacs.noise import flat
+from dae_pacs.noise.flat import Measured
+from dae_pacs.noise.line import TOLERANCE, Line, lower_line
 from dae_pacs.noise.model import NoiseModel
 from dae_pacs.noise.patches import Patches, block_edge_ratio, collect, grey_step
 from dae_pacs.noise.spectrum import WHITE, as_spectrum
@@ -29,14 +30,20 @@ LEAST_SIGMA = 1e-9
 """Floor of a sigma for an image of zeros."""
 LEAST_OF_RANGE = 1e-5
 """Standard deviation over the range of values, below which there is nothing to remove."""
-SLIGHTLY_LOW = 0.97
+SLIGHTLY_LOW = 0.93
 """Factor on the variance: a sigma 5 % low costs 0.03 dB, 5 % high 0.2 dB (DESIGN.md)."""
-LEAST_SPAN_SIGMA = 3.0
-"""Of the levels, in sigma, from which a slope of the variance is looked for."""
-TOLERANCE = 0.15
-"""Relative distance from a line within which a measured variance speaks for it."""
 AGREES_FROM = 0.8
-"""Where no measured variance is below this share of the line, the line stands for them all."""
+"""A measured variance below this share of the line speaks against it."""
+MOST_AGAINST = 0.1
+"""Share of what was measured that may speak against a line; more, and the variance goes its own way."""
+STEEP = 10.0
+"""Ratio of two variances from which their levels are strangers, as of an 8-bit beside a 16-bit image."""
+WORST_MISFIT = 0.85
+"""From which the levels do not tell of one noise; 1 is the most, where nearly all are double the fit."""
+MOST_UNSEEN = 1.3
+"""Variance over what cosine coefficients show: of noise blurred by 1.5 px a plane takes that much along."""
+LOWER_PART = 0.1
+"""Quantile of the levels' variances that the fallback takes for all: rather too little than too much."""
 MAD_TO_SIGMA = 1.4826
 """Median absolute deviation of a normal distribution to its standard deviation (Rousseeuw & Croux 1993)."""
 MOST_FRAMES_FOR_BLOCKS = 4
@@ -51,7 +58,8 @@ def estimate(frames: Frames, keep: Keep = None, *, unit: str = "") -> NoiseModel
         unit: of the values.
 
     Raises:
-        NoiseError: too few usable squares, only one value, visible JPEG blocks, or practically no noise.
+        NoiseError: too few usable squares, only one value, visible JPEG blocks, practically no noise, or
+            levels that do not agree.
     """
     ratio = block_edge_ratio(frames[:MOST_FRAMES_FOR_BLOCKS]) if frames else 1.0
     if ratio > BLOCK_EDGE_RATIO:
@@ -62,14 +70,19 @@ def estimate(frames: Frames, keep: Keep = None, *, unit: str = "") -> NoiseModel
     patches = collect(frames, keep)
     _check_patches(patches)
     span = float(np.ptp(patches.values))
-    sigma = flat.typical_sigma(patches.values, patches.levels)
+    sigma = flat.typical_sigma(patches)
     if sigma <= max(QUANTISED_STEPS * patches.step, LEAST_OF_RANGE * span):
         raise NoiseError(
             f"Noise not measured: practically none (standard deviation {sigma:.3g}, grey step "
             f"{patches.step:.3g}, range {span:.3g}). There is nothing to remove."
         )
-    measured = flat.measure(patches.values, patches.levels)
+    measured = flat.measure(patches)
     levels, variances, misfit = _fit(measured, patches)
+    if misfit > WORST_MISFIT:
+        raise NoiseError(
+            f"Noise not measured: flat areas of different brightness do not agree (misfit {misfit:.2f}; "
+            f"expected at most {WORST_MISFIT}), so what varies there is structure. Send more such images."
+        )
     return NoiseModel(
         levels=tuple(map(float, levels)),
         variances=tuple(float(value) * SLIGHTLY_LOW for value in variances),
@@ -82,10 +95,11 @@ def estimate(frames: Frames, keep: Keep = None, *, unit: str = "") -> NoiseModel
 
 
 def fallback(frames: Frames, keep: Keep = None, *, unit: str = "") -> NoiseModel:
-    """Bound the noise where it can't be measured: constant, white, from the finest detail of flat quarters.
+    """Bound the noise where it can't be measured: constant, and from the flattest squares that there are.
 
     Never fails on finite values. What rounding to the grey step adds is taken away again, so that an image
-    without noise gets a sigma too small to change it.
+    without noise gets a sigma too small to change it. Where there are hardly any squares, the noise is taken
+    for white, and its finest detail for all of it.
 
     Args:
         frames: each (rows, columns) float32.
@@ -97,14 +111,13 @@ def fallback(frames: Frames, keep: Keep = None, *, unit: str = "") -> NoiseModel
     values = np.concatenate(counted) if any(map(len, counted)) else np.zeros(1, dtype=np.float32)
     span = float(values.max()) - float(values.min())
     floor = max(LEAST_OF_RANGE * span, LEAST_OF_VALUE * float(np.abs(values).max()), LEAST_SIGMA)
-    fine = [_finest(frame, mask) for frame, mask in zip(frames, masks, strict=True)]
-    sigma = float(np.median([value for value in fine if value is not None] or [0.0]))
     rounding = QUANTISED_STEPS * grey_step(values)
-    variance = max(sigma**2 - rounding**2, floor**2)
+    found, power = _roughly(frames, masks)
+    variance = SLIGHTLY_LOW * (found - rounding**2)
     return NoiseModel(
         levels=(float(np.median(values)),),
-        variances=(variance,),
-        spectrum=WHITE,
+        variances=(max(variance, floor**2),),
+        spectrum=as_spectrum(power) if variance > floor**2 else WHITE,
         unit=unit,
         origin="fallback",
     )
@@ -121,22 +134,39 @@ def flat_sigma(frame: NDArray[np.float32], keep: NDArray[np.bool_] | None = None
         Standard deviation in units of the frame; 0 if nothing in it counts.
     """
     patches = collect([frame], None if keep is None else [keep])
-    if len(patches.values) >= flat.LEAST_FLAT:
-        return flat.typical_sigma(patches.values, patches.levels)
+    if len(patches.values) >= flat.LEAST_FLAT * patches.overlap:
+        return flat.typical_sigma(patches)
     return _finest(frame, _counted(frame, keep)) or 0.0
 
 
+def _roughly(frames: Frames, masks: Sequence[NDArray[np.bool_]]) -> tuple[float, NDArray[np.float64]]:
+    """Give one variance and a power, from flat squares if there are some, else from the finest detail."""
+    patches = collect(frames, [~mask for mask in masks])
+    if len(patches.values) >= flat.LEAST_FLAT * patches.overlap and patches.step > 0:
+        measured = flat.measure(patches)
+        order = np.argsort(measured.variances)
+        share = np.cumsum(measured.weights[order]) / measured.weights.sum()
+        variance = float(measured.variances[order][np.searchsorted(share, LOWER_PART)])
+        # Where there is no noise, its spectrum is anything, and with it the part that a plane took along.
+        seen = flat.typical_sigma(patches) ** 2
+        return min(variance, MOST_UNSEEN * seen), measured.power
+    fine = [_finest(frame, mask) for frame, mask in zip(frames, masks, strict=True)]
+    sigma = float(np.median([value for value in fine if value is not None] or [0.0]))
+    return sigma**2, np.ones((1, 1))
+
+
 def _check_patches(patches: Patches) -> None:
-    if len(patches.values) < LEAST_PATCHES:
+    least = int(LEAST_PATCHES * patches.overlap)
+    if len(patches.values) < least:
         raise NoiseError(
             f"Noise not measured: too little flat area ({len(patches.values)} of {patches.candidates} "
-            f"squares show all values unclipped; at least {LEAST_PATCHES} are needed)."
+            f"squares show all values unclipped; at least {least} are needed)."
         )
     if patches.step == 0:
         raise NoiseError("Noise not measured: every pixel has the same value. There is nothing to remove.")
 
 
-def _fit(measured: flat.Measured, patches: Patches) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+def _fit(measured: Measured, patches: Patches) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
     """Fit variance = gain · level + offset, as counting and electronic noise have it; else keep the nodes.
 
     A node may be too high, for want of a flat patch at its level, but hardly too low: the line is drawn along
@@ -148,50 +178,45 @@ def _fit(measured: flat.Measured, patches: Patches) -> tuple[NDArray[np.float64]
         Levels, variances, and the nodes' relative distance from them (root mean square).
     """
     x, v = measured.levels, measured.variances
-    gain, offset = _lower_line(x, v)
+    weights = measured.weights
+    straight = lower_line(x, v, weights)
     least = float(v.min()) / 2
-    line = np.maximum(gain * x + offset, least)
-    if (v >= AGREES_FROM * line).all():
-        low, high = np.quantile(patches.values[:, ::4, ::4], [0.001, 0.999])
-        beyond = np.ptp(x) / 2 if gain else 0
-        ends = np.array([np.clip(low, x[0] - beyond, x[0]), np.clip(high, x[-1], x[-1] + beyond)])
-        ends = np.unique(ends) if gain else x[:1]
-        fitted = np.maximum(gain * ends + offset, least)
-        return ends, fitted, float(np.sqrt(np.mean((v / line - 1) ** 2)))
+    line = np.maximum(straight.at(x), least)
+    if np.average(v < AGREES_FROM * line, weights=weights) <= MOST_AGAINST:
+        ends = _ends(x, patches.levels, straight, least)
+        return ends, np.maximum(straight.at(ends), least), _misfit(v, line, weights)
     bounded = np.minimum(v, (1 + TOLERANCE) * line)
-    smooth = np.exp(_thirds(np.log(bounded)))
-    return x, smooth, float(np.sqrt(np.mean((v / smooth - 1) ** 2)))
+    # A node is better known than that: a step from one to the next is no error to be smoothed away.
+    smooth = np.clip(np.exp(_thirds(np.log(bounded))), bounded / (1 + TOLERANCE), bounded * (1 + TOLERANCE))
+    return *_with_steps_halved(x, smooth), _misfit(v, smooth, weights)
 
 
-def _lower_line(x: NDArray[np.float64], v: NDArray[np.float64]) -> tuple[float, float]:
-    """Find the line that most nodes are near and few are below, then fit it to the nodes near it.
-
-    It is level where the nodes' levels differ by less than a few sigma: that tells nothing of a slope.
-    """
-    if np.ptp(x) < LEAST_SPAN_SIGMA * np.sqrt(np.median(v)):
-        return 0.0, float(np.median(v))
-    lines = [(0.0, float(value)) for value in v]
-    for i, j in combinations(range(len(x)), 2):
-        gain = float((v[j] - v[i]) / (x[j] - x[i]))
-        lines.append((gain, float(v[i] - gain * x[i])))
-    gain, offset = min(lines, key=lambda line: _cost(x, v, line))
-    near = np.abs(v / np.maximum(gain * x + offset, v.min() / 2) - 1) < TOLERANCE
-    if gain == 0 or near.sum() < 3:
-        return gain, offset
-    rows = np.stack([x[near] / v[near], 1 / v[near]], axis=1)
-    scale = max(float(np.abs(x).max()), float(np.finfo(np.float32).tiny))
-    solution = np.linalg.lstsq(rows * [1 / scale, 1], np.ones(int(near.sum())), rcond=None)[0]
-    return float(solution[0]) / scale, float(solution[1])
+def _ends(
+    x: NDArray[np.float64], levels: NDArray[np.float64], line: Line, least: float
+) -> NDArray[np.float64]:
+    """Say where a line ends, and where it bends since no variance is below the least."""
+    if line.gain == 0:
+        return x[:1]
+    beyond = float(np.ptp(x)) / 2
+    low = max(float(levels.min()), float(x[0]) - beyond)
+    high = min(float(levels.max()), float(x[-1]) + beyond)
+    bend = (least - line.offset) / line.gain
+    return np.unique([low, bend, high] if low < bend < high else [low, high])
 
 
-def _cost(x: NDArray[np.float64], v: NDArray[np.float64], line: tuple[float, float]) -> float:
-    """Price a line: each node by its relative distance, up to a limit that is double for nodes below it."""
-    gain, offset = line
-    level = gain * x + offset
-    if (level <= 0).any():
-        return float("inf")
-    distance = (v / level - 1) / TOLERANCE
-    return float(np.where(distance < 0, np.minimum(-2 * distance, 2), np.minimum(distance, 1)).sum())
+def _misfit(v: NDArray[np.float64], fitted: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+    """Average what the nodes miss, each by at most its double."""
+    return float(np.sqrt(np.average(np.square(np.minimum(v / fitted, 2) - 1), weights=weights)))
+
+
+def _with_steps_halved(
+    x: NDArray[np.float64], v: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Put a node halfway up each steep step, so that it does not begin as steep for those near its foot."""
+    ratio = v[1:] / v[:-1]
+    steep = np.flatnonzero((ratio > STEEP) | (ratio < 1 / STEEP))
+    middle, mean = (x[steep] + x[steep + 1]) / 2, np.sqrt(v[steep] * v[steep + 1])
+    return np.insert(x, steep + 1, middle), np.insert(v, steep + 1, mean)
 
 
 def _thirds(values: NDArray[np.float64]) -> NDArray[np.float64]:

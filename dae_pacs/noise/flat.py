@@ -7,20 +7,37 @@ that happens to be low in one half says nothing of the other, and the choice doe
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dae_pacs.noise.line import lower_line
+from dae_pacs.noise.patches import Patches
 from dae_pacs.noise.spectrum import SIDE_PX, cosine_basis, cosine_transform
+from dae_pacs.noise.structure import DETRENDED, Split, split
 
 FLATTEST_SHARE = 0.06
-"""Of the patches at a level: few enough to be flat in most images, each holding 126 independent values."""
+"""Of the patches at a level, for the one number of `typical_sigma`."""
 LEAST_FLAT = 12
 """Flattest patches at a level; a variance from 12 × 126 values is good to 4 %."""
-PATCHES_PER_LEVEL = 150
+LEAST_APART = 5
+"""Of those, how many at least hold values of their own where patches overlap."""
+MOST_FLAT_SHARE = 0.5
+"""Of the patches at a level that may count as flat."""
+GROWTH = 1.4
+"""From one number of flattest patches that is tried to the next."""
+PATCHES_PER_LEVEL = 50
 MOST_LEVELS = 12
-ROUNDS = 6
+WIDER = 3
+"""How many times as many patches a level has for `typical_sigma`, which knows nothing of bad levels."""
+ROUNDS = 5
+FLAT_ENOUGH = 0.15
+"""Share of flat patches from which a level is relied on in full."""
+LEAST_RELIED_ON = 0.15
+"""Weight of a level that has hardly a flat patch."""
+MOST_ABOVE = 1.5
+"""Variance over that of the lower levels' line, from which a level does not speak for the spectrum."""
 MEDIAN_OF_CHI2 = 0.45494
 """Median of the chi-squared distribution with one degree of freedom: median square to variance."""
 FAINT = 0.3
@@ -30,13 +47,6 @@ DETREND_GAIN = 1.3
 """The most by which a coefficient that a plane took with it is put above its measured neighbours."""
 
 _ROW, _COLUMN = np.indices((SIDE_PX, SIDE_PX))
-_SQUARED = (_ROW**2 + _COLUMN**2).astype(np.float64)
-DETRENDED = (_ROW + _COLUMN) <= 1
-"""Coefficients that a plane takes with it: filled in from their neighbours."""
-FINE = _SQUARED >= 9
-"""Coefficients from 0.09 cycles per pixel on, where structure has little left; they set the strength."""
-GUIDE = FINE & (_SQUARED <= 64)
-"""Coefficients that show how the spectrum goes on towards frequency 0."""
 HALVES = (((_ROW + _COLUMN) % 2 == 0) & ~DETRENDED, ((_ROW + _COLUMN) % 2 == 1) & ~DETRENDED)
 
 Members = Sequence[NDArray[np.intp]]
@@ -51,52 +61,80 @@ class Measured:
     """(levels,) increasing, in units of the image."""
     variances: NDArray[np.float64]
     """(levels,) of the noise, all frequencies included."""
+    weights: NDArray[np.float64]
+    """(levels,) up to 1: where few of a level's patches are flat, its variance may be structure's."""
     power: NDArray[np.float64]
-    """(SIDE_PX, SIDE_PX), mean 1."""
+    """(SIDE_PX, SIDE_PX), of the spectrum; mean 1."""
     patches: int
     """How many patches it rests on."""
 
 
-def measure(values: NDArray[np.float32], levels: NDArray[np.float64]) -> Measured:
+@dataclass(frozen=True)
+class _Shape:
+    """What is known so far of the noise; the first two (SIDE_PX, SIDE_PX)."""
+
+    power: NDArray[np.float64]
+    """Of the cosine coefficients, mean 1."""
+    share: NDArray[np.float64]
+    """Of noise in what flat patches show."""
+    variance: NDArray[np.float64]
+    """(patches,) expected at each one's level."""
+
+
+@dataclass(frozen=True)
+class _Flat:
+    """The flattest patches of each level, and the variance there."""
+
+    chosen: tuple[Members, Members]
+    """For each half of the coefficients, the patches that it is measured on, as the other half chose them."""
+    variances: NDArray[np.float64]
+    """(levels,)."""
+
+
+def measure(patches: Patches) -> Measured:
     """Measure the variance of noise against the level, and its spectrum.
 
     Args:
-        values: (patches, SIDE_PX, SIDE_PX) float32; at least `LEAST_FLAT`.
-        levels: (patches,) their means.
+        patches: at least `LEAST_FLAT`.
     """
-    parts = _halves(values)
-    bins = _bins(levels)
-    typical = np.asarray(np.concatenate(parts, axis=1).mean(axis=1), dtype=np.float64)
-    lowest = _flattest(typical, bins)
-    known = _merged(
-        np.array([levels[members].mean() for members in lowest]),
-        np.array([np.median(typical[members]) for members in lowest]),
-    )
-    power = np.ones((SIDE_PX, SIDE_PX))
+    levels, bins = patches.levels, _bins(patches.levels, patches.overlap)
+    parts = _halves(patches.values)
+    ones = np.ones((SIDE_PX, SIDE_PX))
+    first = np.quantile(np.concatenate(parts, axis=1).mean(axis=1), FLATTEST_SHARE)
+    shape = _Shape(ones, ones, np.full(len(levels), max(float(first), float(np.finfo(np.float32).tiny))))
+    found = Split(noise=ones, share=ones, sharpened=ones)
     for _ in range(ROUNDS):
-        expected = np.interp(levels, *known)
-        energies = [_energy(part, power, half) / expected for part, half in zip(parts, HALVES, strict=True)]
-        chosen = [_flattest(energy, bins) for energy in energies]
-        power = _power(parts, expected, chosen)
-        crossed = [
-            _energy(part, power, half, FINE) / expected for part, half in zip(parts, HALVES, strict=True)
-        ]
-        both = [np.concatenate(pair) for pair in zip(*chosen, strict=True)]
-        centres = np.array([levels[members].mean() for members in both])
-        known = _merged(centres, np.interp(centres, *known) * _scales(crossed[::-1], chosen))
-    flat = np.unique(np.concatenate(both))
-    return Measured(levels=known[0], variances=known[1], power=power, patches=len(flat))
+        flat = _find_flat(parts, shape, bins, patches.overlap)
+        nodes = _nodes(flat, levels, bins)
+        shape = replace(shape, variance=np.interp(levels, nodes[0], nodes[1]))
+        raw = _power(parts, shape.variance, _without_structure(flat, levels, nodes), found.noise)
+        found = split(raw)
+        shape = replace(shape, power=_mended(raw, found), share=found.share)
+    spectrum = shape.power * found.sharpened
+    return Measured(
+        levels=nodes[0],
+        variances=nodes[1],
+        weights=nodes[2],
+        power=spectrum / spectrum.mean(),
+        patches=len(np.unique(np.concatenate([*flat.chosen[0], *flat.chosen[1]]))),
+    )
 
 
-def typical_sigma(values: NDArray[np.float32], levels: NDArray[np.float64]) -> float:
+def typical_sigma(patches: Patches) -> float:
     """Give one number for the noise of flat areas: the middle of the levels' standard deviations.
 
     Every frequency counts alike and no shape is assumed: fit to compare an image with its denoised self.
+
+    Args:
+        patches: at least one.
     """
-    bins = _bins(levels)
-    energies = [part.mean(axis=1, dtype=np.float64) for part in _halves(values)]
-    chosen = [_flattest(energy, bins) for energy in energies]
-    return float(np.sqrt(np.median(_scales(energies[::-1], chosen))))
+    energies = [part.mean(axis=1, dtype=np.float64) for part in _halves(patches.values)]
+    medians = []
+    for members in _bins(patches.levels, patches.overlap * WIDER):
+        count = max(_least_flat(len(members), patches.overlap), int(len(members) * FLATTEST_SHARE))
+        for guide, other in (energies, energies[::-1]):
+            medians.append(np.median(other[members[np.argsort(guide[members])[:count]]]))
+    return float(np.sqrt(np.median(np.reshape(medians, (-1, 2)).mean(axis=1))))
 
 
 def squared_coefficients(values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -116,16 +154,22 @@ def squared_coefficients(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.square(coefficients)
 
 
-def _bins(levels: NDArray[np.float64]) -> Members:
-    """Split patches by their level into bins of equal count."""
-    count = int(np.clip(len(levels) // PATCHES_PER_LEVEL, 1, MOST_LEVELS))
-    return np.array_split(np.argsort(levels, kind="stable"), count)
+def _bins(levels: NDArray[np.float64], overlap: float) -> Members:
+    """Split patches by their level, half by equal count and half by equal distance; none has too few.
 
-
-def _flattest(energy: NDArray[np.floating], bins: Members) -> Members:
-    """Choose the patches of least energy in each bin."""
-    counts = [min(max(LEAST_FLAT, int(len(members) * FLATTEST_SHARE)), len(members)) for members in bins]
-    return [members[np.argsort(energy[members])[:count]] for members, count in zip(bins, counts, strict=True)]
+    By count alone, the air around a body would take all of them.
+    """
+    count = int(np.clip(len(levels) / overlap // PATCHES_PER_LEVEL, 1, MOST_LEVELS))
+    order = np.argsort(levels, kind="stable")
+    low, high = np.quantile(levels, [0.01, 0.99])
+    place = np.clip((levels[order] - low) / max(float(high - low), float(np.finfo(np.float32).tiny)), 0, 1)
+    place += np.arange(len(levels)) / len(levels)
+    least = max(len(levels) // (4 * count), int(LEAST_FLAT * overlap))
+    starts = [0]
+    for cut in np.searchsorted(place, np.arange(1, count) * 2 / count):
+        if cut - starts[-1] >= least and len(levels) - cut >= least:
+            starts.append(int(cut))
+    return np.split(order, starts[1:])
 
 
 def _halves(values: NDArray[np.float32]) -> list[NDArray[np.float32]]:
@@ -134,56 +178,110 @@ def _halves(values: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     return [squares[:, half] for half in HALVES]
 
 
-def _energy(
-    part: NDArray[np.float32],
-    power: NDArray[np.float64],
-    half: NDArray[np.bool_],
-    counted: NDArray[np.bool_] | None = None,
-) -> NDArray[np.float64]:
-    """Average a half's squares, each over what noise has there: the variance, if the noise is as expected."""
-    weight = 1 / np.maximum(power[half], FAINT)
-    if counted is not None:
-        weight = weight * counted[half]
-    share = weight / (weight * power[half]).sum()
-    return np.asarray(part @ share.astype(np.float32), dtype=np.float64)
-
-
-def _scales(energies: Sequence[NDArray[np.float64]], chosen: Sequence[Members]) -> NDArray[np.float64]:
-    """Average each half's energy, bin by bin, over the patches that the other half chose."""
-    medians = [
-        [float(np.median(energy[members])) for members in by_bin]
-        for energy, by_bin in zip(energies, chosen, strict=True)
+def _find_flat(parts: Sequence[NDArray[np.float32]], shape: _Shape, bins: Members, overlap: float) -> _Flat:
+    """Let each half choose the flattest patches of a level, and measure the other half's variance there."""
+    guides = [
+        _weighted(part, half, shape, np.ones_like(shape.share))
+        for part, half in zip(parts, HALVES, strict=True)
     ]
-    return np.asarray(np.asarray(medians).mean(axis=0), dtype=np.float64)
+    energies = [_weighted(part, half, shape, shape.share) for part, half in zip(parts, HALVES, strict=True)]
+    chosen: tuple[list[NDArray[np.intp]], ...] = ([], [])
+    variances = []
+    for members in bins:
+        expected = 0.0
+        for half in (0, 1):
+            guide, (energy, freedom) = guides[1 - half][0], energies[half]
+            order = members[np.argsort(guide[members], kind="stable")]
+            flat, ratio = _flat_part(energy[order], freedom, overlap)
+            chosen[half].append(order[:flat])
+            expected += ratio * float(shape.variance[order[:flat]].mean()) / 2
+        variances.append(expected)
+    return _Flat((chosen[0], chosen[1]), np.array(variances))
 
 
-def _merged(
-    centres: NDArray[np.float64], variances: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sort nodes by their level and average those of the same level; no variance is quite zero."""
-    distinct, where = np.unique(centres, return_inverse=True)
-    total = np.bincount(where, weights=np.maximum(variances, np.finfo(np.float32).tiny))
-    return distinct, total / np.bincount(where)
+def _flat_part(energy: NDArray[np.float64], freedom: float, overlap: float) -> tuple[int, float]:
+    """Find how many of the patches, flattest first, are flat, and their typical energy.
+
+    The most whose median is not above what the median of any fewer (or more) may be, one standard error up.
+    """
+    counts = [_least_flat(len(energy), overlap)]
+    while counts[-1] * GROWTH <= MOST_FLAT_SHARE * len(energy):
+        counts.append(int(np.ceil(counts[-1] * GROWTH)))
+    medians = np.array([np.median(energy[:count]) for count in counts])
+    errors = np.sqrt(2 * overlap / (freedom * np.array(counts)))
+    last = int(np.flatnonzero(medians <= (medians * (1 + errors)).min()).max())
+    # The median of a chi-squared distribution is below its mean (Wilson & Hilferty 1931).
+    return counts[last], float(medians[last]) / (1 - 2 / (9 * freedom)) ** 3
+
+
+def _least_flat(available: int, overlap: float) -> int:
+    return min(max(LEAST_FLAT, int(LEAST_APART * overlap)), available)
+
+
+def _weighted(
+    part: NDArray[np.float32], half: NDArray[np.bool_], shape: _Shape, share: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float]:
+    """Average a half's squares, each over what noise has there; what is mostly structure hardly counts.
+
+    Returns:
+        (patches,) the variance over that expected, if the noise is as expected; and its degrees of freedom.
+    """
+    power = shape.power[half]
+    weight = np.square(share[half]) / np.maximum(power, FAINT)
+    parts = weight * power
+    energy = part @ (weight * share[half] / parts.sum()).astype(np.float32)
+    return energy / shape.variance, float(parts.sum() ** 2 / np.square(parts).sum())
+
+
+def _nodes(
+    flat: _Flat, levels: NDArray[np.float64], bins: Members
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Give levels, variances and weights of the bins, sorted; those of one level are averaged."""
+    both = [np.concatenate(pair) for pair in zip(*flat.chosen, strict=True)]
+    shares = np.array([len(pair) / 2 / len(members) for pair, members in zip(both, bins, strict=True)])
+    distinct, where = np.unique([levels[members].mean() for members in both], return_inverse=True)
+    count = np.bincount(where)
+    variances = np.bincount(where, weights=np.maximum(flat.variances, np.finfo(np.float32).tiny)) / count
+    weights = np.clip(np.bincount(where, weights=shares) / count / FLAT_ENOUGH, LEAST_RELIED_ON, 1)
+    return distinct, variances, weights
+
+
+def _without_structure(
+    flat: _Flat,
+    levels: NDArray[np.float64],
+    nodes: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
+) -> tuple[Members, Members]:
+    """Leave out the bins far above the line through the lower ones: what varies there is structure."""
+    line = lower_line(*nodes)
+    chosen: tuple[list[NDArray[np.intp]], ...] = ([], [])
+    for number, variance in enumerate(flat.variances):
+        pair = [members[number] for members in flat.chosen]
+        level = levels[np.concatenate(pair)].mean()
+        if variance <= MOST_ABOVE * max(float(line.at(level)), float(nodes[1].min())):
+            for half in (0, 1):
+                chosen[half].append(pair[half])
+    return chosen[0], chosen[1]
 
 
 def _power(
-    parts: Sequence[NDArray[np.float32]], expected: NDArray[np.float64], chosen: Sequence[Members]
+    parts: Sequence[NDArray[np.float32]],
+    variance: NDArray[np.float64],
+    chosen: tuple[Members, Members],
+    like: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Pool each half over the patches that the other half chose, and mend the lowest frequencies.
+    """Pool each half over the flat patches of all levels, and smooth it beside a power that it is like."""
+    power = like.copy()
+    for part, half, by_bin in zip(parts, HALVES, chosen, strict=True):
+        flat = np.concatenate(by_bin)
+        power[half] = np.median(part[flat] / variance[flat, None], axis=0) / MEDIAN_OF_CHI2
+    return like * _smoothed(power / like)
 
-    A spectrum of noise goes on smoothly towards frequency 0. What stands above the Gaussian that continues it
-    is structure; what the plane took with it is read off that Gaussian.
-    """
-    power = np.ones((SIDE_PX, SIDE_PX))
-    for part, half, by_bin in zip(parts, HALVES, reversed(chosen), strict=True):
-        patches = np.concatenate(by_bin)
-        power[half] = np.median(part[patches] / expected[patches, None], axis=0) / MEDIAN_OF_CHI2
-    power = _smoothed(power)
-    slope, height = np.polyfit(_SQUARED[GUIDE], np.log(power[GUIDE]), 1)
-    expected = np.exp(height + min(slope, 0) * _SQUARED)
-    power = np.where(FINE, power, np.minimum(power, expected))
+
+def _mended(raw: NDArray[np.float64], found: Split) -> NDArray[np.float64]:
+    """Take out structure, and fill in what a plane took with it; where structure rules, the family stands."""
+    power = found.share**2 * raw + (1 - found.share) * found.noise
     neighbours = power[(_ROW + _COLUMN) == 2].mean()
-    power[DETRENDED] = np.minimum(expected[DETRENDED], DETREND_GAIN * neighbours)
+    power[DETRENDED] = np.minimum(found.noise[DETRENDED], DETREND_GAIN * neighbours)
     mended: NDArray[np.float64] = power / power.mean()
     return mended
 

@@ -2,11 +2,13 @@
 
 import json
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dae_pacs.durable import durable_file
 from dae_pacs.errors import NoiseError
 from dae_pacs.noise import vst
 from dae_pacs.noise.spectrum import WHITE, Spectrum, unit_noise
@@ -109,6 +111,26 @@ class NoiseModel:
     def to_json(self) -> str:
         """Write everything as one line of JSON, the same for equal models."""
         return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
+
+    def save(self, path: Path) -> None:
+        """Write `to_json` to a file, whole or not at all."""
+        with durable_file(path) as file:
+            file.write(self.to_json().encode() + b"\n")
+
+    @classmethod
+    def load(cls, path: Path) -> "NoiseModel":
+        """Read what `save` wrote.
+
+        Raises:
+            NoiseError: it can't be read, or is no noise model.
+        """
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as problem:
+            raise NoiseError(
+                f"Noise model {path}: can't be read ({problem}). Measure it again from the images."
+            ) from problem
+        return cls.from_json(text)
 
     @classmethod
     def from_json(cls, text: str) -> "NoiseModel":

@@ -16,6 +16,15 @@ SEED = 20170
 MOST_PIXELS = 1 << 24
 """Of a group that are looked at: from larger ones, frames are taken at even distances."""
 
+_QUARTER, _HALF = SIDE_PX // 4, SIDE_PX // 2
+GRIDS = (
+    tuple((row, column) for row in range(0, SIDE_PX, _QUARTER) for column in range(0, SIDE_PX, _QUARTER)),
+    ((0, 0), (0, _HALF), (_HALF, 0), (_HALF, _HALF)),
+    ((0, 0), (_HALF, _HALF)),
+    ((0, 0),),
+)
+"""Corners of the grids that images are cut along: the smaller a group, the more, to find its flat spots."""
+
 
 @dataclass(frozen=True)
 class Patches:
@@ -29,6 +38,8 @@ class Patches:
     """How many squares were looked at, usable or not."""
     step: float
     """Grey step of the values: the smallest distance between two different ones."""
+    overlap: float
+    """How many of the patches hold about as much as one alone would."""
 
 
 def collect(frames: Sequence[NDArray[np.float32]], keep: Sequence[NDArray[np.bool_]] | None) -> Patches:
@@ -42,7 +53,8 @@ def collect(frames: Sequence[NDArray[np.float32]], keep: Sequence[NDArray[np.boo
     """
     found: list[NDArray[np.float32]] = []
     candidates = 0
-    shift = SIDE_PX // 2
+    whole = sum(frame.size for frame in frames) / SIDE_PX**2
+    grids = next((grids for grids in GRIDS if whole * len(grids) <= MOST_PATCHES), GRIDS[-1])
     stride = max(sum(frame.size for frame in frames) // MOST_PIXELS, 1)
     for number, frame in list(enumerate(frames))[::stride]:
         left_out = ~np.isfinite(frame) if keep is None else keep[number] | ~np.isfinite(frame)
@@ -50,12 +62,11 @@ def collect(frames: Sequence[NDArray[np.float32]], keep: Sequence[NDArray[np.boo
             continue
         counted = frame[~left_out] if left_out.any() else frame
         ends = (frame == counted.min()) | (frame == counted.max())
-        grids = (0, shift) if frame.size * len(frames) <= MOST_PATCHES * SIDE_PX**2 else (0,)
-        for start in grids:
-            squares = _squares(frame[start:, start:])
+        for row, column in grids:
+            squares = _squares(frame[row:, column:])
             candidates += len(squares)
-            usable = ~_squares(left_out[start:, start:]).any(axis=(1, 2))
-            usable &= _squares(ends[start:, start:]).mean(axis=(1, 2)) <= CLIPPED_SHARE
+            usable = ~_squares(left_out[row:, column:]).any(axis=(1, 2))
+            usable &= _squares(ends[row:, column:]).mean(axis=(1, 2)) <= CLIPPED_SHARE
             found.append(squares[usable])
     values = np.concatenate(found) if found else np.empty((0, SIDE_PX, SIDE_PX), dtype=np.float32)
     if len(values) > MOST_PATCHES:
@@ -65,6 +76,7 @@ def collect(frames: Sequence[NDArray[np.float32]], keep: Sequence[NDArray[np.boo
         levels=values.mean(axis=(1, 2), dtype=np.float64),
         candidates=candidates,
         step=grey_step(values),
+        overlap=max(len(grids) / 2, 1.0),
     )
 
 

@@ -4,6 +4,8 @@ A spectrum is kept as one quadrant, (side, side) with a mean of 1, at the freque
 pixel of the cosine transform that measures it. White noise is all ones.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,6 +48,58 @@ def gaussian_spectrum(blur_px: float, side: int = SIDE_PX) -> Spectrum:
         return WHITE
     squared = (np.arange(side) / (2 * side)) ** 2
     return as_spectrum(np.exp(-4 * np.pi**2 * blur_px**2 * (squared[:, None] + squared[None, :])))
+
+
+@lru_cache(maxsize=64)
+def gaussian_power(blur_px: float, side: int = SIDE_PX) -> NDArray[np.float64]:
+    """Give the power that white noise of variance 1 has after a Gaussian blur, scaled back to variance 1.
+
+    Args:
+        blur_px: standard deviation in pixels, up to 4.
+        side: of the quadrant.
+
+    Returns:
+        (side, side) at the frequencies k/(2·side); other than a `Spectrum`, its mean is not 1, since the
+        frequency 0 stands for half a step only.
+    """
+    distance = np.arange(-32, 33)
+    waves = np.cos(np.pi * np.arange(side)[:, None] * distance / side)
+    line = waves @ _correlation(distance, blur_px)
+    return np.asarray(np.outer(line, line), dtype=np.float64)
+
+
+@lru_cache(maxsize=64)
+def gaussian_cosine_power(blur_px: float, side: int = SIDE_PX) -> NDArray[np.float64]:
+    """Give the variances of the cosine coefficients of that noise: its power, smeared by the short patch."""
+    basis = cosine_basis(side).astype(np.float64)
+    position = np.arange(side)
+    covariance = _correlation(position[:, None] - position[None, :], blur_px)
+    line = np.einsum("ki,ij,kj->k", basis, covariance, basis)
+    return np.asarray(np.outer(line, line), dtype=np.float64)
+
+
+def _correlation(distance: NDArray[np.int_], blur_px: float) -> NDArray[np.float64]:
+    """Correlate white noise with itself, some pixels away, after the blur."""
+    if blur_px <= 0:
+        return np.where(distance == 0, 1.0, 0.0)
+    return np.asarray(np.exp(-(distance**2) / (4 * blur_px**2)), dtype=np.float64)
+
+
+def radial(spectrum: Spectrum) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Average over directions, up to the highest frequency that every direction has.
+
+    Returns:
+        Frequencies in cycles per pixel, increasing, and the power there.
+    """
+    side = SIDE_PX if len(spectrum) == 1 else len(spectrum)
+    power = np.broadcast_to(np.asarray(spectrum, dtype=np.float64), (side, side))
+    row, column = np.indices((side, side))
+    ring = np.rint(np.hypot(row, column)).astype(np.intp)
+    is_shared = ring < side
+    # A quadrant holds its first row and column once, the whole plane holds them half as often as the rest.
+    weight = np.where(row == 0, 0.5, 1.0) * np.where(column == 0, 0.5, 1.0)
+    total = np.bincount(ring[is_shared], weights=(weight * power)[is_shared])
+    return np.arange(side) / (2 * side), total / np.bincount(ring[is_shared], weights=weight[is_shared])
 
 
 def amplitude(shape: tuple[int, int], spectrum: Spectrum) -> NDArray[np.float32]:

@@ -5,6 +5,7 @@ import numpy as np
 import pydicom
 import pytest
 from PIL import Image
+from pydicom.data import get_testdata_file
 
 from dae_pacs.errors import NoiseError
 from dae_pacs.image.pixels import decode
@@ -194,6 +195,60 @@ def test_sigma_on_real_anatomy_is_found_a_little_low(shared_data, name, blur_px,
     gain, sigma = 0.0064 * span, 0.0566 * span
     noisy = correlated(clean, gain=gain, sigma=sigma, blur_px=blur_px, rng=rng)
     assert 0.93 <= ratio(estimate([noisy]), clean, gain=gain, sigma=sigma) <= 1.02
+
+
+def as_reference(name):
+    """Halve one of pydicom's images and scale it to 0..1."""
+    clean = halve(decode(pydicom.dcmread(get_testdata_file(name))).values[0])
+    low, high = np.percentile(clean, [0.5, 99.5])
+    return ((clean - low) / (high - low)).astype(np.float32)
+
+
+@pytest.mark.parametrize("blur_px", [0.0, 0.8])
+@pytest.mark.parametrize("level", [0.05, 0.1])
+@pytest.mark.parametrize("name", ["RG1_UNCR.dcm", "RG3_UNCR.dcm", "693_UNCR.dcm"])
+def test_sigma_on_images_of_pydicom_is_found_a_little_low(name, level, blur_px, rng):
+    clean = as_reference(name)
+    gain, sigma = 1.6 * level**2, 0.447 * level
+    noisy = correlated(clean, gain=gain, sigma=sigma, blur_px=blur_px, rng=rng)
+    assert 0.93 <= ratio(estimate([noisy]), clean, gain=gain, sigma=sigma) <= 1.03
+
+
+@pytest.mark.parametrize("blur_px", [0.0, 0.8])
+def test_one_small_slice_with_hardly_a_flat_square_is_not_far_off(blur_px, rng):
+    clean = as_reference("explicit_VR-UN.dcm")
+    noisy = correlated(clean, gain=0.004, sigma=0.0224, blur_px=blur_px, rng=rng)
+    assert 0.9 <= ratio(estimate([noisy]), clean, gain=0.004, sigma=0.0224) <= 1.12
+
+
+def test_spectrum_keeps_its_low_end_on_real_anatomy(rng):
+    clean = as_reference("RG1_UNCR.dcm")
+    noisy = correlated(clean, gain=0.004, sigma=0.0224, blur_px=0.8, rng=rng)
+    found, true = np.array(estimate([noisy]).spectrum), np.array(gaussian_spectrum(0.8))
+    assert found[:4, :4].mean() == pytest.approx(true[:4, :4].mean(), rel=0.08)
+
+
+def test_weak_noise_among_structure_is_not_taken_for_more(rng):
+    clean = as_reference("RG1_UNCR.dcm")
+    noisy = poisson_gaussian(clean, gain=0.00064, sigma=0.009, rng=rng)
+    assert 0.93 <= ratio(estimate([noisy]), clean, gain=0.00064, sigma=0.009) <= 1.04
+
+
+def test_levels_that_hold_only_structure_do_not_count(ct_slices, rng):
+    noisy = [correlated(one, gain=0, sigma=15, blur_px=0.8, rng=rng) for one in ct_slices]
+    model = estimate(noisy, [one < -900 for one in ct_slices])
+    found = np.array(model.spectrum)
+    assert found[:4, :4].mean() == pytest.approx(np.array(gaussian_spectrum(0.8))[:4, :4].mean(), rel=0.1)
+
+
+@pytest.mark.parametrize("blur_px", [0.0, 0.8])
+def test_fallback_finds_correlated_noise_too(ct_slices, blur_px, rng):
+    frame = correlated(ct_slices[0], gain=0, sigma=15, blur_px=blur_px, rng=rng)[60:124, 60:124]
+    with pytest.raises(NoiseError, match="too little flat area"):
+        estimate([frame[:40, :40]])
+    model = fallback([frame])
+    assert 0.8 <= float(model.sigma_at(40.0)) / 15 <= 1.05
+    assert model.origin == "fallback"
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -2,7 +2,11 @@ import numpy as np
 import pytest
 
 from dae_pacs.noise.flat import measure, squared_coefficients, typical_sigma
-from dae_pacs.noise.patches import block_edge_ratio, collect, grey_step
+from dae_pacs.noise.patches import Patches, block_edge_ratio, collect, grey_step
+
+
+def patches_of(values, levels, overlap=1.0):
+    return Patches(values=values, levels=levels, candidates=len(values), step=1e-3, overlap=overlap)
 
 
 def test_planes_leave_no_coefficients():
@@ -13,39 +17,53 @@ def test_planes_leave_no_coefficients():
 
 def test_choosing_the_flattest_does_not_bias_pure_noise(rng):
     values = (5 * rng.standard_normal((3000, 16, 16))).astype(np.float32)
-    measured = measure(values, rng.random(3000))
+    measured = measure(patches_of(values, rng.random(3000)))
     assert np.sqrt(measured.variances.mean()) == pytest.approx(5, rel=0.02)
-    assert typical_sigma(values, rng.random(3000)) == pytest.approx(5, rel=0.02)
+    assert typical_sigma(patches_of(values, rng.random(3000))) == pytest.approx(5, rel=0.02)
 
 
 def test_a_tenth_of_flat_patches_is_enough(rng):
     values = rng.standard_normal((3000, 16, 16)).astype(np.float32)
     wave = np.sin(np.arange(16) / 1.7)[:, None] * np.cos(np.arange(16) / 2.9)[None, :]
     values[:2700] += (wave * rng.uniform(2, 20, (2700, 1, 1))).astype(np.float32)
-    measured = measure(values, rng.random(3000))
+    measured = measure(patches_of(values, rng.random(3000)))
     assert np.sqrt(np.median(measured.variances)) == pytest.approx(1, rel=0.04)
 
 
 def test_few_patches_are_measured_without_complaint(rng):
     values = rng.standard_normal((12, 16, 16)).astype(np.float32)
-    measured = measure(values, np.full(12, 3.0))
+    measured = measure(patches_of(values, np.full(12, 3.0)))
     assert measured.levels.tolist() == [3.0]
     assert np.sqrt(measured.variances[0]) == pytest.approx(1, rel=0.15)
 
 
+def test_structure_in_every_patch_hardly_counts(rng):
+    values = rng.standard_normal((3000, 16, 16)).astype(np.float32)
+    walk = np.cumsum(np.cumsum(rng.standard_normal((3000, 16, 16)), axis=1), axis=2)
+    values += (0.05 * walk).astype(np.float32)
+    measured = measure(patches_of(values, rng.random(3000)))
+    assert 0.9 < np.sqrt(np.median(measured.variances)) < 1.1
+    assert measured.power[:3, :3].mean() < 1.6
+
+
 def test_clipped_kept_and_broken_squares_are_left_out(rng):
     frame = rng.uniform(1, 9, (160, 160)).astype(np.float32)
-    frame[:16, :16] = 0
-    frame[40, 40] = np.nan
     keep = np.zeros(frame.shape, dtype=bool)
+    whole = len(collect([frame], None).values)
+    frame[:16, :16] = 0
+    assert len(collect([frame], None).values) < whole
+    clipped = len(collect([frame], None).values)
+    frame[40, 40] = np.nan
+    assert len(collect([frame], None).values) == clipped - 16
     keep[80, 80] = True
-    assert len(collect([frame], None).values) == 100 - 2 + 81 - 2
-    assert len(collect([frame], [keep]).values) == 100 - 3 + 81 - 3
+    assert len(collect([frame], [keep]).values) == clipped - 32
 
 
-def test_large_groups_are_sampled(rng):
+def test_large_groups_are_sampled_and_small_ones_cut_along_more_grids(rng):
     frames = [rng.random((512, 512), dtype=np.float32) for _ in range(80)]
     assert len(collect(frames, None).values) == 16384
+    assert collect(frames, None).overlap == 1
+    assert collect(frames[:1], None).overlap == 8
 
 
 def test_grey_step_is_the_smallest_distance():

@@ -145,6 +145,34 @@ def test_what_is_no_noise_model_is_refused_in_words(text):
         NoiseModel.from_json(text)
 
 
+def test_a_saved_model_is_loaded_as_it_was(tmp_path):
+    CT.save(tmp_path / "noise.json")
+    assert NoiseModel.load(tmp_path / "noise.json") == CT
+    assert [path.name for path in tmp_path.iterdir()] == ["noise.json"]
+
+
+def test_a_file_that_holds_no_model_is_refused_in_words(tmp_path):
+    with pytest.raises(NoiseError, match="can't be read"):
+        NoiseModel.load(tmp_path / "missing.json")
+    (tmp_path / "bytes.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(NoiseError, match="can't be read"):
+        NoiseModel.load(tmp_path / "bytes.json")
+    (tmp_path / "empty.json").write_text("")
+    with pytest.raises(NoiseError, match="not what dae-pacs wrote"):
+        NoiseModel.load(tmp_path / "empty.json")
+
+
+@pytest.mark.parametrize("level", [1.0, 3.0, 10.0, 100.0, 1000.0, 10000.0])
+def test_counts_from_one_to_ten_thousand_are_stabilised_and_come_back_unbiased(level, rng):
+    counts = affine(gain=1.0, offset=1e-6, low=0.0, high=12000.0)
+    noisy = poisson_gaussian(np.full((500, 500), level, dtype=np.float32), gain=1, sigma=0, rng=rng)
+    z = counts.stabilise(noisy)
+    # Anscombe's root is known to fall short below about 4 counts (Makitalo & Foi 2011, figure 1).
+    assert z.std() == pytest.approx(1, abs=0.03 if level >= 10 else 0.25)
+    restored = counts.invert(np.array([z.mean(dtype=np.float64)], dtype=np.float32))[0]
+    assert restored == pytest.approx(level, abs=0.2 + 0.003 * level)
+
+
 def test_equal_models_write_equal_json():
     again = NoiseModel(levels=CT.levels, variances=CT.variances, unit="HU")
     assert again.to_json() == CT.to_json()

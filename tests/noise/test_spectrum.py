@@ -7,7 +7,9 @@ from dae_pacs.noise.spectrum import (
     as_spectrum,
     cosine_basis,
     cosine_transform,
+    gaussian_power,
     gaussian_spectrum,
+    radial,
     unit_noise,
 )
 
@@ -55,3 +57,16 @@ def test_spectrum_is_scaled_to_mean_one_and_never_zero():
     spectrum = np.array(as_spectrum(power))
     assert spectrum.min() > 0
     assert spectrum.mean() == pytest.approx(1, rel=1e-3)
+
+
+def test_radial_average_of_a_round_spectrum_is_its_first_row():
+    spectrum = gaussian_spectrum(0.8)
+    frequency, power = radial(spectrum)
+    assert frequency[[0, -1]].tolist() == [0, 15 / 32]
+    assert power == pytest.approx(np.array(spectrum)[0], rel=0.1, abs=0.02)
+    assert radial(WHITE)[1].tolist() == [1] * 16
+
+
+def test_power_of_a_blur_is_that_of_its_spectrum_up_to_scale():
+    ratio = gaussian_power(0.8) / np.array(gaussian_spectrum(0.8))
+    assert ratio[:8, :8] == pytest.approx(np.full((8, 8), ratio[0, 0]), rel=0.01)
