@@ -35,8 +35,14 @@ class Account:
     passed_over: list[tuple[Path, str]] = field(default_factory=list)
 
 
-def run(inputs: list[Path], *, options: DenoiseOptions) -> int:
+def run(inputs: list[Path], *, options: DenoiseOptions, root: Path | None = None) -> int:
     """Denoise what is named; 0 when everything that could be denoised was.
+
+    Args:
+        inputs: files and folders.
+        options: how, and where to.
+        root: a folder above the inputs: results lie below the output folder as the inputs do below it. None
+            takes each named folder for its own root.
 
     Raises:
         BundleError: the model is missing or broken.
@@ -47,7 +53,7 @@ def run(inputs: list[Path], *, options: DenoiseOptions) -> int:
     found = scan(inputs)
     account = Account(failed=list(found.unreadable), passed_over=list(found.passed_over))
     if found.series or found.rasters:
-        targets = _targets(found, inputs, options.output)
+        targets = _targets(found, [root] if root else inputs, options.output)
         for folder in {target.parent for target in targets.values()}:
             folder.mkdir(parents=True, exist_ok=True)
         _denoise_all(found, settings, options, account, targets=targets)
@@ -77,6 +83,22 @@ def denoise_folder(
         output=Path(output), model=str(Path(bundle).resolve()), device=device, strength=strength
     )
     return run([Path(folder)], options=options)
+
+
+def denoise_files(bundle: str, *, files: Sequence[str], root: str, output: str, device: str = "auto") -> int:
+    """Denoise some files of a folder and draw what was removed: how a recipe ends, on the images it held out.
+
+    Args:
+        bundle: its folder.
+        files: to denoise.
+        root: the folder that they lie in, at any depth.
+        output: made if missing.
+        device: auto, cpu, cuda or cuda:N.
+    """
+    options = DenoiseOptions(
+        output=Path(output), model=str(Path(bundle).resolve()), device=device, side_by_side=True
+    )
+    return run([Path(file) for file in files], options=options, root=Path(root))
 
 
 def _denoise_all(

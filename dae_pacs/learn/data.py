@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from dae_pacs.errors import InputError, TrainingError
-from dae_pacs.image import files, peek
-from dae_pacs.learn.reader import is_raster, read_frames
+from dae_pacs.image import peek
+from dae_pacs.image.header import read_header
+from dae_pacs.learn.reader import Frames, is_raster, read_frames
+from dae_pacs.learn.supervised import References
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +24,8 @@ SMALLEST_SIDE_PX = 32
 """Below this nothing is left to learn from once the reference has been halved."""
 
 Item = dict[str, str | int | float]
-"""One frame: `image` (path), `frame` (number in the file), `group` (patient or file), `pixels`."""
+"""One frame: `image` (path), `frame` (number in the file), `frames` (of the file), `group` (patient or file),
+`acquisition` (what shares a noise), `rows`, `pixels`; and `reference` (path) where there are clean images."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,10 @@ class Data:
         return [sqrt(float(item["pixels"])) for item in self.training]
 
 
-def find_data(
+def find_data(  # noqa: PLR0913  # a recipe's settings are its parameters
     folder: str | Path,
     *,
+    reference_dir: str | Path | None = None,
     training_images: Sequence[str] | None = None,
     validation_images: Sequence[str] | None = None,
     validation_share: float = 0.2,
@@ -57,6 +61,8 @@ def find_data(
 
     Args:
         folder: searched with all its sub-folders.
+        reference_dir: holds a clean image for each, of the same name and place under it (the suffix may
+            differ); what is in there is not trained on by itself.
         training_images: use these files only (names relative to the folder; a star stands for anything).
         validation_images: hold these out; None draws `validation_share` of the patients, or of the files
             where the header names no patient.
@@ -70,14 +76,17 @@ def find_data(
     root = Path(folder)
     if not root.is_dir():
         raise TrainingError(f"{root} is not a folder. Give --data_dir a folder with JPG, PNG, TIFF or DICOM.")
+    references = None if reference_dir is None else References.under(Path(reference_dir), images=root)
     held_out = _named(root, validation_images or ())
     chosen = _named(root, training_images) if training_images else _all_files(root)
     chosen = [path for path in chosen if path not in set(held_out)]
+    if references is not None:
+        chosen = [path for path in chosen if not references.holds(path)]
     if len(chosen) > most_files:
         logger.warning("folder drawn from", extra={"found": len(chosen), "used": most_files})
         chosen = sorted(random.Random(seed).sample(chosen, most_files))  # noqa: S311 - a draw, no secret
-    training, problems = _items(chosen)
-    validation, more_problems = _items(held_out)
+    training, problems = _items(chosen, references)
+    validation, more_problems = _items(held_out, references)
     problems += more_problems
     _report(problems, total=len(chosen) + len(held_out))
     if not training:
@@ -87,6 +96,38 @@ def find_data(
     if not validation:
         raise TrainingError(f"{root}: no image is left to check on. Add images, or name some to hold out.")
     return Data(tuple(training), tuple(validation), tuple(problems))
+
+
+def with_validation(data: Data, *, share: float = 0.2, seed: int = 0) -> Data:
+    """Split again if images were left out afterwards and either side has none left.
+
+    Raises:
+        TrainingError: too little is left to hold an image out.
+    """
+    if data.training and data.validation:
+        return data
+    training, validation = _split([*data.training, *data.validation], share=share, seed=seed)
+    if not validation:
+        raise TrainingError(
+            f"{len(data.problems)} files were left out, each with its reason; no image is left to check on. "
+            "Add images."
+        )
+    return Data(tuple(training), tuple(validation), data.problems)
+
+
+def fixed(items: Sequence[Item], *, most: int = 24) -> list[Item]:
+    """Give validation frames a `seed`, so that transforms that draw do the same to them each time.
+
+    Args:
+        items: frames; of more than fit, some evenly spread over the list.
+        most: items in the result.
+    """
+    return [{**item, "seed": place} for place, item in enumerate(spread(items, most))]
+
+
+def spread(items: Sequence[Item], most: int) -> list[Item]:
+    """Pick at most so many items at even steps, the first and the last among them."""
+    return [items[place] for place in np.linspace(0, len(items) - 1, min(len(items), most), dtype=int)]
 
 
 def at_levels(
@@ -101,8 +142,7 @@ def at_levels(
         most: items in the result.
     """
     kinds = [(float(level), float(blur)) for level in levels for blur in blur_px]
-    count = min(len(items), max(1, most // len(kinds)))
-    chosen = [items[place] for place in np.linspace(0, len(items) - 1, count, dtype=int)]
+    chosen = spread(items, max(1, most // len(kinds)))
     return [
         {**item, "level": level, "blur_px": blur, "seed": 1000 * place + kind}
         for place, item in enumerate(chosen)
@@ -124,17 +164,20 @@ def _named(root: Path, names: Iterable[str]) -> list[Path]:
     return list(dict.fromkeys(paths))
 
 
-def _items(paths: Iterable[Path]) -> tuple[list[Item], list[tuple[str, str]]]:
+def _items(paths: Iterable[Path], references: References | None) -> tuple[list[Item], list[tuple[str, str]]]:
     """List the frames of every usable file, and why the other files are not; equal pixels count once."""
     items: list[Item] = []
     problems: list[tuple[str, str]] = []
     seen: dict[str, Path] = {}
     for path in paths:
         try:
-            frames = read_frames(path).values
+            read = read_frames(path)
+            reference = references.of(path, read) if references else None
+            group, acquisition = _origin(path, read)
         except InputError as error:
             problems.append((str(path), str(error)))
             continue
+        frames = read.values
         digest = hashlib.sha256(frames.tobytes()).hexdigest()
         reason = _reason_not_usable(frames)
         if reason is None and digest in seen:
@@ -143,9 +186,10 @@ def _items(paths: Iterable[Path]) -> tuple[list[Item], list[tuple[str, str]]]:
             problems.append((str(path), reason))
             continue
         seen[digest] = path
-        group = _group(path)
         chosen = np.linspace(0, len(frames) - 1, min(len(frames), FRAMES_PER_FILE), dtype=int)
-        common: Item = {"image": str(path), "group": group, "pixels": frames[0].size}
+        common: Item = {"image": str(path), "group": group, "acquisition": acquisition}
+        common |= {"frames": len(frames), "rows": frames.shape[1], "pixels": frames[0].size}
+        common |= {"reference": str(reference)} if reference else {}
         items += [{**common, "frame": int(frame)} for frame in chosen]
     return items, problems
 
@@ -160,13 +204,23 @@ def _reason_not_usable(frames: np.ndarray) -> str | None:
     return None
 
 
-def _group(path: Path) -> str:
-    """Name what must stay on one side: the patient where the header names one, else the file."""
+def _origin(path: Path, frames: Frames) -> tuple[str, str]:
+    """Name what must stay on one side, and what shares a noise; no patient's identifier is carried along.
+
+    The first is the patient where the header names one, else the file. The second is the series, or the
+    pictures of one folder and depth, as the node takes them.
+    """
     if is_raster(path):
-        return str(path)
-    header = files.read(path)
+        return str(path), f"{path.parent} ({frames.dtype})"
+    with path.open("rb") as file:
+        header = read_header(file)
     patient = peek.string(header, "PatientID") or peek.string(header, "StudyInstanceUID") or str(path)
-    return hashlib.sha256(patient.encode()).hexdigest()[:16]
+    series = peek.string(header, "SeriesInstanceUID") or str(path)
+    return _hidden(patient), _hidden(series)
+
+
+def _hidden(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
 def _split(items: list[Item], *, share: float, seed: int) -> tuple[list[Item], list[Item]]:
@@ -177,7 +231,12 @@ def _split(items: list[Item], *, share: float, seed: int) -> tuple[list[Item], l
     if len(groups) < 2:
         return items, []
     count = min(max(1, round(share * len(groups))), len(groups) - 1)
-    held_out = set(random.Random(seed).sample(groups, count))  # noqa: S311 - a draw, no secret
+    draw = random.Random(seed)  # noqa: S311 - no secret
+    if key == "image":  # slices beside each other are alike, so a run of them is held out
+        start = draw.randint(0, len(groups) - count)
+        held_out = set(groups[start : start + count])
+    else:
+        held_out = set(draw.sample(groups, count))
     return (
         [item for item in items if item[key] not in held_out],
         [item for item in items if item[key] in held_out],

@@ -3,31 +3,31 @@
 import json
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ignite
-import monai
-import numpy as np
 import safetensors.torch
 import torch
+import yaml
 from torch import nn
 
-from dae_pacs.denoise.bundle import METADATA, NETWORK, WEIGHTS, write_manifest
+from dae_pacs.denoise.bundle import METADATA, NETWORK, WEIGHTS, load_bundle, write_manifest
 from dae_pacs.errors import TrainingError
 from dae_pacs.learn.card import write_card
 from dae_pacs.learn.configuration import CONFIGURATION
+from dae_pacs.learn.curves import draw_curves, read_scores
 from dae_pacs.learn.data import Data
+from dae_pacs.learn.measure import noise_models
+from dae_pacs.learn.metadata import metadata
 from dae_pacs.learn.network import network_config
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_STRENGTH = 0.7
-"""A flat region keeps 0.3 of its noise, and an erased lesion 0.3 of its contrast (DESIGN.md, "Denoising")."""
-CLAMP_SIGMA = 3.0
-"""No pixel changes by more than this many standard deviations of its noise (DESIGN.md, "Denoising")."""
+NOISE = "configs/noise.json"
+MOST_PICTURES = 3
+HIDDEN = "not told"
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,13 @@ class Facts:
     """The JSON-lines file of the validations; beside it stands the run's configuration."""
     settings: Mapping[str, Any]
     """The knobs of the recipe that the card shows."""
+    command: str | None = None
+    """That the card shows; None for that of this process."""
+    author: str = "The dae-pacs authors"
+    pictures: str | Path | None = None
+    """A folder of pictures, the last of which go into the card; they may show patients."""
+    hidden: Sequence[str] = ()
+    """Entries of the configuration whose values stay out of configs/train.yaml: paths may name patients."""
 
 
 def export_bundle(
@@ -66,14 +73,9 @@ def export_bundle(
         for name in ("configs", "docs", "models"):
             (part / name).mkdir(parents=True)
         _write_json(part / NETWORK, network_config(architecture))
-        _write_json(part / METADATA, metadata(facts))
-        (part / "configs" / "inference.yaml").write_text(INFERENCE, encoding="utf-8")
-        configuration = Path(facts.scores).with_name(CONFIGURATION)
-        if configuration.is_file():
-            shutil.copyfile(configuration, part / "configs" / "train.yaml")
         # Not save_file: its files can be read by their owner alone, and a node runs as another user.
         (part / WEIGHTS).write_bytes(safetensors.torch.save(weights))
-        write_card(part / "docs" / "README.md", facts)
+        _write_facts(part, facts)
         write_manifest(part)
         shutil.rmtree(target, ignore_errors=True)
         part.rename(target)
@@ -87,38 +89,76 @@ def export_bundle(
     return target
 
 
-def metadata(facts: Facts) -> dict[str, Any]:
-    """Describe the bundle as MONAI's metadata schema (2024-07-25) asks, and to the node under `dae_pacs`."""
-    image = {
-        "type": "image",
-        "format": "magnitude",
-        "num_channels": 1,
-        "spatial_shape": ["8*n", "8*n"],
-        "dtype": "float32",
-        "value_range": [],
-        "is_patch_data": False,
-        "channel_def": {"0": "image, stabilised: its noise has a standard deviation of about 1"},
-    }
-    return {
-        "schema": "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json",
-        "version": facts.version,
-        "changelog": {facts.version: "trained"},
-        "monai_version": monai.__version__,
-        "pytorch_version": torch.__version__.split("+")[0],
-        "numpy_version": np.__version__,
-        "required_packages_version": {"pytorch-ignite": ignite.__version__},
-        "name": facts.name,
-        "task": "Denoising of medical images",
-        "description": facts.description,
-        "authors": "The dae-pacs authors",
-        "copyright": "Copyright the dae-pacs authors",
-        "intended_use": "Research and evaluation; not a medical device.",
-        "network_data_format": {
-            "inputs": {"image": image},
-            "outputs": {"pred": {**image, "channel_def": {"0": "the noise-free image, in the same units"}}},
-        },
-        "dae_pacs": {"default_strength": DEFAULT_STRENGTH, "clamp_sigma": CLAMP_SIGMA},
-    }
+def publish(bundle: Path, folder: Path, *, replace: bool) -> Path:
+    """Copy a finished bundle to where the node finds it; it appears there whole or not at all.
+
+    Args:
+        bundle: as `export_bundle` left it.
+        folder: of the site's own bundles; made if missing.
+        replace: whether one of that name may be there.
+
+    Raises:
+        BundleError: the bundle is not whole.
+        TrainingError: there is one of that name, or the folder can't be written.
+    """
+    target, part, old = (
+        folder / name for name in (bundle.name, f".{bundle.name}.part", f".{bundle.name}.old")
+    )
+    if target.exists() and not replace:
+        raise TrainingError(
+            f"{target} is there already; the new bundle is {bundle}. Use --replace, or --name."
+        )
+    try:
+        for left_over in (part, old):
+            shutil.rmtree(left_over, ignore_errors=True)
+        shutil.copytree(bundle, part)
+        load_bundle(part)
+        if target.exists():
+            target.rename(old)
+        part.rename(target)
+    except OSError as error:
+        raise TrainingError(
+            f"{target} can't be written: {error.strerror or error}. The bundle itself is whole, in {bundle}: "
+            "make room, and copy it there."
+        ) from error
+    finally:
+        if old.exists() and not target.exists():
+            old.rename(target)
+        for left_over in (part, old):
+            shutil.rmtree(left_over, ignore_errors=True)
+    return target
+
+
+def _write_facts(part: Path, facts: Facts) -> None:
+    _write_json(part / METADATA, metadata(facts))
+    (part / "configs" / "inference.yaml").write_text(INFERENCE, encoding="utf-8")
+    models = noise_models(facts.data)
+    if models:
+        _write_json(part / NOISE, {"models": [json.loads(model.to_json()) for model in models]})
+    configuration = Path(facts.scores).with_name(CONFIGURATION)
+    if configuration.is_file():
+        text = configuration.read_text(encoding="utf-8")
+        (part / "configs" / "train.yaml").write_text(_hide(text, facts.hidden), encoding="utf-8")
+    docs = part / "docs"
+    scores = read_scores(Path(facts.scores))
+    pictures = []
+    if scores:
+        draw_curves(docs / "course.png", scores)
+        pictures.append("course.png")
+    if facts.pictures is not None:
+        for place, picture in enumerate(sorted(Path(facts.pictures).glob("*.png"))[-MOST_PICTURES:]):
+            name = f"picture_{place + 1}.png"  # its own name may be a patient's
+            shutil.copyfile(picture, docs / name)
+            pictures.append(name)
+    write_card(docs / "README.md", facts, scores=scores, pictures=pictures)
+
+
+def _hide(configuration: str, names: Sequence[str]) -> str:
+    if not names:
+        return configuration
+    entries = yaml.safe_load(configuration)
+    shown = {name: HIDDEN if name in names and value else value for name, value in entries.items()}
+    return str(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True))
 
 
 INFERENCE = """\

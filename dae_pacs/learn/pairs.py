@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from dae_pacs.learn.supervised import expected_stabilised
 from dae_pacs.noise.model import NoiseModel, affine
 from dae_pacs.noise.simulate import coloured, correlated, kernel_spectrum, poisson_gaussian
 
@@ -105,7 +106,5 @@ def as_pair(
     if is_clean:
         return clean, clean
     noisy = model.stabilise(noise.added_to(reference, rng))
-    # What the unbiased inverse maps to the reference is E[z | x], not z(x): that is the target. One step of
-    # a fixed point suffices, the difference being a small share of sigma except at a few counts.
-    target = model.stabilise(2 * reference - model.invert(clean))
+    target = expected_stabilised(reference, model)
     return noisy, target

@@ -29,6 +29,8 @@ class Frames:
     """(frames, rows, columns), in the modality's unit, or grey for a raster image."""
     keep: NDArray[np.bool_]
     """The same shape, True where a pixel is padding, clipped or collimated."""
+    dtype: np.dtype[np.generic]
+    """Of the cells as stored."""
 
 
 def read_frames(path: Path) -> Frames:
@@ -39,13 +41,13 @@ def read_frames(path: Path) -> Frames:
     """
     if is_raster(path):
         picture = raster.read(path)
-        return Frames(picture.values, picture.keep)
+        return Frames(picture.values, picture.keep, picture.dtype)
     ds = files.read(path)
     reason = support.reason_not_denoised(ds)
     if reason is not None:
         raise UnsupportedImageError(f"{path}: {reason}")
     decoded = pixels.decode(ds)
-    return Frames(decoded.values, decoded.keep)
+    return Frames(decoded.values, decoded.keep, decoded.stored.dtype)
 
 
 def is_raster(path: Path) -> bool:

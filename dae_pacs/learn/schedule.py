@@ -1,7 +1,7 @@
 """The learning rate over a run that ends by steps or by the clock, whichever comes first."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import monotonic
 
 from ignite.engine import Engine, Events
@@ -40,6 +40,7 @@ class CosineRate:
         self.warm_up_steps = warm_up_steps
         self.clock = clock
         self.highest = [float(group["lr"]) for group in optimizer.param_groups]
+        self.seconds_before = 0.0
         self.started_at = clock()
 
     def attach(self, engine: Engine) -> None:
@@ -62,10 +63,22 @@ class CosineRate:
 
     def progress(self, step: int) -> float:
         """Give the share of the run that is over, by steps or by the clock."""
-        return min(1.0, max((step - 1) / self.steps, (self.clock() - self.started_at) / self.seconds))
+        return min(1.0, max((step - 1) / self.steps, self._seconds_used() / self.seconds))
 
-    def _start(self, _: Engine) -> None:
+    def state_dict(self) -> dict[str, float]:
+        """Give what a checkpoint keeps: the time used so far."""
+        return {"seconds": self._seconds_used()}
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Go on from what a checkpoint kept."""
+        self.seconds_before = float(state["seconds"])
+
+    def _seconds_used(self) -> float:
+        return self.seconds_before + self.clock() - self.started_at
+
+    def _start(self, engine: Engine) -> None:
         self.started_at = self.clock()
+        self._end(engine)  # a run that is resumed may have used up its time
 
     def _end(self, engine: Engine) -> None:
         if self.progress(engine.state.iteration + 1) >= 1.0:

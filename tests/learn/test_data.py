@@ -1,14 +1,17 @@
 """Which files are trained on, and which are held out."""
 
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pydicom
 import pytest
 from PIL import Image
 from pydicom.data import get_testdata_file
 
 from dae_pacs.errors import TrainingError
-from dae_pacs.learn.data import at_levels, find_data
+from dae_pacs.learn.data import at_levels, find_data, fixed
+from dae_pacs.learn.reader import LoadFramed
 
 
 def paths(items) -> set[str]:
@@ -44,16 +47,17 @@ def test_a_patient_stays_on_one_side(tmp_path: Path) -> None:
     assert "P0" not in str(data), "a patient's identifier must not be carried along"
 
 
-def test_one_patient_only_is_split_by_file(tmp_path: Path) -> None:
-    for number in range(3):
+def test_one_patient_only_is_split_by_a_run_of_files(tmp_path: Path) -> None:
+    for number in range(9):
         ds = pydicom.dcmread(str(get_testdata_file("CT_small.dcm")))
         pixels = ds.pixel_array.copy()
         pixels[0, 0] = number
         ds.PixelData = pixels.tobytes()
         ds.save_as(tmp_path / f"{number}.dcm")
-    data = find_data(tmp_path)
-    assert len(data.training) == 2
-    assert len(data.validation) == 1
+    data = find_data(tmp_path, validation_share=0.3)
+    assert len(data.training) == 6
+    held_out = sorted(int(Path(str(item["image"])).stem) for item in data.validation)
+    assert held_out == list(range(held_out[0], held_out[0] + 3))
 
 
 def test_equal_pixels_count_once(images: Path) -> None:
@@ -78,6 +82,52 @@ def test_unusable_files_are_named_and_skipped(images: Path, caplog: pytest.LogCa
     }
     assert "4 of 8 files left out" in caplog.text
     assert "broken.png" in caplog.text
+
+
+def test_colour_photographs_are_named_and_skipped(images: Path) -> None:
+    photograph = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
+    for name in ("holiday.jpg", "holiday.png"):
+        Image.fromarray(photograph).save(images / name)
+    data = find_data(images)
+    assert {Path(path).name for path, _ in data.problems} == {"holiday.jpg", "holiday.png"}
+    assert all("colour" in reason for _, reason in data.problems)
+    assert len(data.training) + len(data.validation) == 4
+
+
+def test_sizes_depths_and_kinds_may_be_mixed(images: Path, make_picture) -> None:
+    make_picture("small.png", rows=40, columns=50, seed=7)
+    with Image.open(images / "a.png") as image:
+        Image.fromarray(np.asarray(image).astype(np.uint16) * 200).save(images / "deep.png")
+    shutil.copy(str(get_testdata_file("CT_small.dcm")), images / "slice")
+    data = find_data(images)
+    items = (*data.training, *data.validation)
+    assert data.problems == ()
+    assert {item["pixels"] for item in items} == {96 * 128, 40 * 50, 128 * 128}
+    acquisitions = {Path(str(item["image"])).name: item["acquisition"] for item in items}
+    assert acquisitions["a.png"] == acquisitions["small.png"] == acquisitions["b.jpg"]
+    assert len({acquisitions[name] for name in ("a.png", "deep.png", "slice", "d.png")}) == 4
+
+
+def test_white_for_low_values_is_trained_on_as_the_node_sees_it(tmp_path: Path) -> None:
+    for number, meaning in enumerate(("MONOCHROME1", "MONOCHROME2")):
+        ds = pydicom.dcmread(str(get_testdata_file("CT_small.dcm")))
+        ds.PhotometricInterpretation = meaning
+        ds.PatientID = meaning
+        pixels = ds.pixel_array.copy()
+        pixels[0, 0] = number
+        ds.PixelData = pixels.tobytes()
+        ds.save_as(tmp_path / f"{meaning}.dcm")
+    data = find_data(tmp_path)
+    assert len(data.training) == len(data.validation) == 1
+    first, second = (LoadFramed("image")(dict(item))["image"] for item in (*data.training, *data.validation))
+    assert float((first != second).sum()) == 1
+
+
+def test_three_images_are_enough(make_picture, tmp_path: Path) -> None:
+    for seed in range(3):
+        make_picture(f"{seed}.png", seed=seed)
+    data = find_data(tmp_path / "images")
+    assert (len(data.training), len(data.validation)) == (2, 1)
 
 
 def test_named_images_are_held_out(images: Path) -> None:
@@ -128,6 +178,12 @@ def test_validation_meets_each_image_at_each_level() -> None:
     assert len(items) == 8
     assert len({(item["image"], item["level"], item["blur_px"]) for item in items}) == 8
     assert len({item["seed"] for item in items}) == 8
+
+
+def test_fixed_items_have_a_seed_each() -> None:
+    items = fixed([{"image": str(number)} for number in range(100)], most=5)
+    assert [item["image"] for item in items] == ["0", "24", "49", "74", "99"]
+    assert len({item["seed"] for item in items}) == 5
 
 
 def test_many_images_are_thinned_out_evenly() -> None:

@@ -1,15 +1,18 @@
 """What a run leaves is a bundle that the node loads."""
 
 import json
+import resource
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from dae_pacs.denoise.bundle import load_bundle
-from dae_pacs.errors import TrainingError
+from dae_pacs.errors import BundleError, TrainingError
 from dae_pacs.learn.data import Data
-from dae_pacs.learn.export import Facts, export_bundle
+from dae_pacs.learn.export import HIDDEN, Facts, export_bundle, publish
 from dae_pacs.learn.network import make_network
 
 SMALL = {"channels": [8, 16], "strides": [2], "residual_units": 1, "features": 8}
@@ -73,3 +76,66 @@ def test_a_place_that_can_not_be_written_is_said_in_words(tmp_path: Path, facts:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(TrainingError, match="can't be written"):
         export_bundle(make_network(SMALL), tmp_path / "file" / "x", architecture=SMALL, facts=facts)
+
+
+def test_pictures_come_in_only_when_asked_for_and_without_their_names(tmp_path: Path, facts: Facts) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for place in range(5):
+        (pictures / f"doe_{place}.png").write_bytes(bytes([place]))
+    shown = export_bundle(
+        make_network(SMALL), tmp_path / "shown", architecture=SMALL, facts=replace(facts, pictures=pictures)
+    )
+    plain = export_bundle(make_network(SMALL), tmp_path / "plain", architecture=SMALL, facts=facts)
+    names = {path.name for path in (shown / "docs").iterdir()}
+    assert names == {"README.md", "course.png", "picture_1.png", "picture_2.png", "picture_3.png"}
+    assert (shown / "docs" / "picture_3.png").read_bytes() == bytes([4]), "the last ones"
+    assert {path.name for path in (plain / "docs").iterdir()} == {"README.md", "course.png"}
+    assert "stay there" in (plain / "docs" / "README.md").read_text()
+
+
+def test_paths_that_are_to_be_hidden_are_not_in_the_configuration(tmp_path: Path, facts: Facts) -> None:
+    (tmp_path / "configuration.yaml").write_text(
+        "# --data_dir /doe\ndata_dir: /doe\nsteps: 4\nbundle: null\n"
+    )
+    hidden = replace(facts, hidden=("data_dir", "bundle"))
+    folder = export_bundle(make_network(SMALL), tmp_path / facts.name, architecture=SMALL, facts=hidden)
+    text = (folder / "configs" / "train.yaml").read_text()
+    assert yaml.safe_load(text) == {"data_dir": HIDDEN, "steps": 4, "bundle": None}
+    assert "/doe" not in text
+
+
+def test_a_bundle_is_published_whole_and_replaces_only_on_demand(tmp_path: Path, facts: Facts) -> None:
+    bundle = export_bundle(make_network(SMALL), tmp_path / facts.name, architecture=SMALL, facts=facts)
+    site = tmp_path / "site"
+    published = publish(bundle, site, replace=False)
+    assert load_bundle(published).identity == load_bundle(bundle).identity
+    with pytest.raises(TrainingError, match="is there already"):
+        publish(bundle, site, replace=False)
+    (published / "left-over.txt").write_text("from before")
+    assert not (publish(bundle, site, replace=True) / "left-over.txt").exists()
+    assert [path.name for path in site.iterdir()] == [facts.name]
+
+
+def test_a_broken_bundle_is_not_published_and_the_older_one_stays(tmp_path: Path, facts: Facts) -> None:
+    bundle = export_bundle(make_network(SMALL), tmp_path / facts.name, architecture=SMALL, facts=facts)
+    site = tmp_path / "site"
+    before = load_bundle(publish(bundle, site, replace=False)).identity
+    (bundle / "configs" / "network.json").write_text("{}")
+    with pytest.raises(BundleError, match="is not what"):
+        publish(bundle, site, replace=True)
+    assert load_bundle(site / facts.name).identity == before
+    assert [path.name for path in site.iterdir()] == [facts.name]
+
+
+def test_without_room_nothing_half_written_is_published(tmp_path: Path, facts: Facts) -> None:
+    bundle = export_bundle(make_network(SMALL), tmp_path / facts.name, architecture=SMALL, facts=facts)
+    site = tmp_path / "site"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # Python ignores SIGXFSZ: writing fails
+    try:
+        with pytest.raises(TrainingError, match=f"The bundle itself is whole, in {bundle}"):
+            publish(bundle, site, replace=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(site.iterdir()) == []

@@ -4,7 +4,14 @@ import pytest
 import torch
 
 from dae_pacs.errors import BundleError
-from dae_pacs.learn.network import ReducedPrecisionInferer, make_network, network_config
+from dae_pacs.learn.network import (
+    ReducedPrecisionInferer,
+    make_network,
+    network_config,
+    trained_architecture,
+    trained_network,
+)
+from dae_pacs.resources import models_folder
 
 SMALL = {"channels": [8, 16], "strides": [2], "residual_units": 1, "features": 8}
 
@@ -29,6 +36,21 @@ def test_reduced_precision_stays_near_full_precision() -> None:
         reduced, full = ReducedPrecisionInferer()(z, network), network(z)
     assert reduced.dtype == torch.float32
     assert float((reduced - full).abs().max()) < 0.05
+
+
+def test_a_bundles_network_can_be_trained_further() -> None:
+    bundle = models_folder() / "xray_radiograph_denoising"
+    network = trained_network(str(bundle))
+    assert network.training
+    network(torch.randn(1, 1, 32, 32)).square().mean().backward()
+    assert all(float(weight.grad.abs().sum()) > 0 for weight in network.parameters())
+    fresh = make_network(trained_architecture("xray_radiograph_denoising"))
+    fresh.load_state_dict(network.state_dict())
+
+
+def test_a_bundle_that_is_not_there_is_said_in_words() -> None:
+    with pytest.raises(BundleError, match="there is no such bundle"):
+        trained_network("no_such_bundle")
 
 
 def test_the_configuration_names_the_nodes_own_network() -> None:

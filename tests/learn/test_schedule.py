@@ -38,6 +38,25 @@ def test_a_run_ends_by_the_clock_with_the_epoch_finished() -> None:
     assert rates[-1] == pytest.approx(2.0 * END_SHARE)
 
 
+def test_a_resumed_run_goes_on_with_the_time_that_was_left() -> None:
+    now = [0.0]
+    first = CosineRate(optimizer(), steps=1000, minutes=1.0, clock=lambda: now[0])
+    now[0] = 45.0
+    state = first.state_dict()
+    now[0] = 10_000.0
+    second = CosineRate(optimizer(), steps=1000, minutes=1.0, clock=lambda: now[0])
+    second.load_state_dict(state)
+    assert second.progress(1) == pytest.approx(0.75)
+
+
+def test_a_resumed_run_whose_time_is_up_takes_no_step_more() -> None:
+    rate = CosineRate(optimizer(), steps=1000, minutes=1.0)
+    rate.load_state_dict({"seconds": 61.0})
+    engine = Engine(lambda _engine, _batch: None)
+    rate.attach(engine)
+    assert engine.run(range(4), max_epochs=3).iteration == 0
+
+
 def test_without_a_clock_a_run_takes_its_steps() -> None:
     engine = Engine(lambda _engine, _batch: None)
     CosineRate(optimizer(), steps=12).attach(engine)

@@ -1,4 +1,4 @@
-"""The model that is shipped: whole, small, better than doing nothing, harmless where there is no noise."""
+"""The models that are shipped: whole, small, better than doing nothing, harmless where there is no noise."""
 
 from pathlib import Path
 
@@ -13,14 +13,19 @@ from dae_pacs.denoise.engine import open_denoiser
 from dae_pacs.learn.pairs import Noise
 
 ROOT = Path(__file__).resolve().parents[2]
-BUNDLE = ROOT / "models" / "xray_radiograph_denoising"
+BUNDLES = [ROOT / "models" / "xray_radiograph_denoising", ROOT / "models" / "ct_volume_denoising"]
 MOST_BYTES = 16_000_000
 
 
+@pytest.fixture(scope="module", params=BUNDLES, ids=lambda folder: folder.name)
+def bundle(request) -> Path:
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def denoiser():
+def denoiser(bundle: Path):
     torch.set_num_threads(1)
-    return open_denoiser(BUNDLE, device="cpu")
+    return open_denoiser(bundle, device="cpu")
 
 
 def phantom() -> NDArray[np.float32]:
@@ -39,12 +44,15 @@ def error(plane: NDArray[np.float32]) -> float:
     return float(np.sqrt(np.mean((plane - phantom()) ** 2)))
 
 
-def test_it_is_whole_and_small() -> None:
-    bundle = load_bundle(BUNDLE)
-    assert bundle.identity.name == "xray_radiograph_denoising"
-    assert sum(path.stat().st_size for path in BUNDLE.rglob("*") if path.is_file()) < MOST_BYTES
+def test_no_other_is_shipped() -> None:
+    assert sorted(BUNDLES) == sorted(path for path in (ROOT / "models").iterdir() if path.is_dir())
+
+
+def test_it_is_whole_and_small(bundle: Path) -> None:
+    assert load_bundle(bundle).identity.name == bundle.name
+    assert sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file()) < MOST_BYTES
     for name in ("LICENSE", "docs/README.md", "configs/inference.yaml", "configs/train.yaml"):
-        assert (BUNDLE / name).is_file(), name
+        assert (bundle / name).is_file(), name
 
 
 @pytest.mark.parametrize("blur_px", [0.0, 0.8])
@@ -67,9 +75,11 @@ def test_clean_input_comes_back_nearly_as_it_was(denoiser) -> None:
 
 
 @pytest.mark.slow
-def test_its_own_configuration_denoises_a_folder(run_recipe, noisy_images: Path, tmp_path: Path) -> None:
+def test_its_own_configuration_denoises_a_folder(
+    run_recipe, bundle: Path, noisy_images: Path, tmp_path: Path
+) -> None:
     run = run_recipe(
-        "configs/inference.yaml", cwd=BUNDLE, data_dir=noisy_images, output_dir=tmp_path / "out", device="cpu"
+        "configs/inference.yaml", cwd=bundle, data_dir=noisy_images, output_dir=tmp_path / "out", device="cpu"
     )
     assert run.returncode == 0, run.stderr[-2000:]
     for source in noisy_images.iterdir():
