@@ -5,6 +5,9 @@ from pathlib import Path
 
 from dae_pacs.errors import BundleError
 
+SITE_FOLDER = Path("dae-pacs-models")
+"""Where a site's own bundles are, below the working folder, when the configuration names no other place."""
+
 _PACKAGE = Path(__file__).resolve().parent
 _NAME = re.compile(r"[a-z0-9_]+")
 _MARK = Path("configs") / "metadata.json"
@@ -21,21 +24,31 @@ def recipes_folder() -> Path:
     return _data_folder("training")
 
 
+def site_folder(folder: Path | None = None) -> Path:
+    """Give the folder that a site's own bundles go to: the configured one, else `dae-pacs-models` here."""
+    return (folder or SITE_FOLDER).absolute()
+
+
+def is_bundle_name(name: str) -> bool:
+    """Tell whether a bundle may have that name: lower-case letters, digits and underscores."""
+    return _NAME.fullmatch(name) is not None
+
+
 def find_bundle(name: str, folder: Path | None = None) -> Path:
     """Find the folder of a bundle.
 
     Args:
         name: a bundle's name, or the path of its folder, with a slash in it.
-        folder: the site's own bundles, searched before the shipped ones.
+        folder: the site's own bundles, searched before the shipped ones; None searches `site_folder()`, after
+            the shipped ones, so that no folder that happens to be there can stand in for a shipped model.
 
     Raises:
         BundleError: there is no such bundle; the message names those that exist.
     """
     if "/" in name:
         return _given(Path(name).expanduser())
-    folders = [folder] if folder else []
-    folders.append(models_folder())
-    if not _NAME.fullmatch(name):
+    folders = [folder, models_folder()] if folder else [models_folder(), site_folder()]
+    if not is_bundle_name(name):
         raise BundleError(
             f"Model {name!r}: is no name of a bundle, which has lower-case letters, digits and underscores. "
             f"{_offer(folders)}"
@@ -63,6 +76,8 @@ def _offer(folders: list[Path]) -> str:
     lines = []
     for folder in folders:
         names = sorted(path.parent.parent.name for path in folder.glob(f"*/{_MARK}"))
+        if not names and folder == site_folder():
+            continue
         lines.append(f"{', '.join(names) or 'nothing'} in {folder}")
     return f"There is: {'; '.join(lines)}."
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from dae_pacs.errors import BundleError
-from dae_pacs.resources import find_bundle, models_folder, recipes_folder
+from dae_pacs.resources import SITE_FOLDER, find_bundle, models_folder, recipes_folder, site_folder
 
 
 def make_bundle(folder: Path) -> Path:
@@ -50,3 +50,23 @@ def test_a_folder_without_metadata_is_no_bundle(tmp_path: Path) -> None:
 def test_a_path_to_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="there is no such folder"):
         find_bundle(f"{tmp_path}/none")
+
+
+def test_a_trained_bundle_is_found_where_no_folder_is_configured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    bundle = make_bundle(site_folder() / "clinic_dx")
+
+    assert find_bundle("clinic_dx") == bundle == tmp_path / SITE_FOLDER / "clinic_dx"
+    with pytest.raises(BundleError, match=f"clinic_dx in {tmp_path}"):
+        find_bundle("clinic_ct")
+
+
+def test_a_folder_that_happens_to_be_there_stands_in_for_no_shipped_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_bundle(site_folder() / "xray_radiograph_denoising")
+
+    assert find_bundle("xray_radiograph_denoising").parent == models_folder()

@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from dae_pacs.cli.failures import FAILED, INTERRUPTED, explain_crashes, say_error
-from dae_pacs.cli.options import DenoiseOptions, Device
+from dae_pacs.cli.options import DenoiseOptions, Device, Loss
 from dae_pacs.errors import DaePacsError
 
 app = typer.Typer(
@@ -131,6 +131,145 @@ def denoise(  # noqa: PLR0913  # a command's options are its parameters
         config=config,
     )
     raise typer.Exit(run(inputs, options=options))
+
+
+@app.command()
+def train(  # noqa: PLR0913  # a command's options are its parameters
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA", help="A folder of JPEG, PNG, TIFF or DICOM images.", show_default=False
+        ),
+    ],
+    *,
+    recipe: Annotated[
+        str, typer.Option(metavar="NAME", help="How to learn: a file of training/recipes.")
+    ] = "recorrupt",
+    name: Annotated[str, typer.Option(metavar="NAME", help="The bundle's name.")] = "site_denoising",
+    minutes: Annotated[
+        float | None, typer.Option(min=0.01, metavar="M", help="End after so many minutes of training.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="End after so many steps; else the recipe's own.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="The folder of the run; runs/NAME.", show_default=False
+        ),
+    ] = None,
+    bundle: Annotated[
+        str | None,
+        typer.Option("--from", metavar="BUNDLE", help="Fine-tune this bundle, instead of starting anew."),
+    ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Clean images of the same names, for the recipe supervised."),
+    ] = None,
+    loss: Annotated[
+        Loss | None,
+        typer.Option(metavar="mse|ssim|both", help="What to make small; else the recipe's own."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in the output folder.")
+    ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace an earlier run, and an earlier bundle of that name.")
+    ] = False,
+    pictures: Annotated[
+        bool, typer.Option("--pictures", help="Put pictures into the model card; they may show patients.")
+    ] = False,
+    device: Annotated[
+        str, typer.Option(metavar="auto|cpu|cuda|cuda:N", help="auto takes a GPU if there is one.")
+    ] = "auto",
+    seed: Annotated[int | None, typer.Option(min=0, metavar="N", help="Of all that is drawn.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Another entry of the recipe; may be repeated."),
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Learn to denoise a site's own images, without clean ones, and leave a bundle that the node takes."""
+    from dae_pacs.cli.train import TrainOptions, run
+
+    options = TrainOptions(
+        recipe=recipe,
+        name=name,
+        minutes=minutes,
+        steps=steps,
+        output=output,
+        bundle=bundle,
+        reference=reference,
+        loss=loss.value if loss else None,
+        is_resumed=resume,
+        replace=replace,
+        with_pictures=pictures,
+        device=device,
+        seed=seed,
+        settings=settings or (),
+        config=config,
+    )
+    raise typer.Exit(run(data, options=options))
+
+
+@app.command()
+def evaluate(  # noqa: PLR0913  # a command's options are its parameters
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="A bundle's name, or the path of its folder.", show_default=False
+        ),
+    ],
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="An image, or a folder of them, searched with its folders.",
+            show_default=False,
+        ),
+    ],
+    *,
+    reference: Annotated[
+        Path | None,
+        typer.Option("--reference", metavar="DIR", help="Clean images of the same names, if there are any."),
+    ] = None,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="The folder that gets evaluation.html and evaluation.json."
+        ),
+    ] = Path("evaluation"),
+    strength: Annotated[
+        float | None,
+        typer.Option(min=0.05, max=1.0, help="From 0.05 to 1; else the bundle's own."),
+    ] = None,
+    device: Annotated[
+        Device | None,
+        typer.Option(metavar="auto|cpu|cuda", help="Where to compute; auto takes a GPU if there is one."),
+    ] = None,
+    most: Annotated[
+        int,
+        typer.Option("--most", min=1, metavar="N", help="Judge at most so many images, drawn evenly."),
+    ] = 20,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="End with 1 if a verdict is bad or a file can't be read."),
+    ] = False,
+    config: Config = None,
+) -> None:
+    """Say what a model removes from these images and what is lost: a page with pictures, curves, verdicts."""
+    from dae_pacs.cli.evaluate import EvaluateOptions, run
+
+    options = EvaluateOptions(
+        output=output,
+        reference=reference,
+        strength=strength,
+        device=device.value if device else None,
+        most=most,
+        is_strict=strict,
+        config=config,
+    )
+    raise typer.Exit(run(model, data, options=options))
 
 
 @app.command()

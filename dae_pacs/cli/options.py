@@ -1,4 +1,4 @@
-"""What the command line hands to `dae-pacs denoise`."""
+"""What the command line hands to its commands."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,6 +11,14 @@ class Device(StrEnum):
     AUTO = "auto"
     CPU = "cpu"
     CUDA = "cuda"
+
+
+class Loss(StrEnum):
+    """What training makes small: the squared error, 1 - SSIM, or both together."""
+
+    MSE = "mse"
+    SSIM = "ssim"
+    BOTH = "both"
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,9 @@ class ModelSettings(BaseModel):
         default="auto", description="Where the network runs; auto takes a GPU where there is one."
     )
     folder: AbsolutePath | None = Field(
-        default=None, description="A folder with the site's own bundles, searched before the shipped ones."
+        default=None,
+        description="A folder with the site's own bundles, searched before the shipped ones; dae-pacs train "
+        "puts them there. Without it: dae-pacs-models in the working folder, after the shipped ones.",
     )
 
 
