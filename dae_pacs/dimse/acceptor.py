@@ -9,7 +9,7 @@ import re
 import struct
 import warnings
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from pydicom.uid import UID
 from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
@@ -23,6 +23,7 @@ from pynetdicom.presentation import negotiate_as_acceptor
 
 from dae_pacs.dimse import contexts, pdus
 from dae_pacs.dimse.pdus import Rejection
+from dae_pacs.dimse.wire import Wire
 from dae_pacs.errors import ProtocolError
 from dae_pacs.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
@@ -90,7 +91,7 @@ class Acceptor:
         self._max_pdu_bytes = max_pdu_bytes
 
     def agree(self, proposal: Proposal) -> Agreement:
-        """Choose a transfer syntax for each proposed context, by our preference, and write the A-ASSOCIATE-AC.
+        """Choose a transfer syntax for each proposed context, by our preference, and write the answer.
 
         Roles and asynchronous windows go unanswered, which means their defaults: the peer is SCU, one
         operation at a time (PS3.7 D.3.3.3 and D.3.3.4).
@@ -118,7 +119,7 @@ class Acceptor:
         }
         return Agreement(accepted, proposal.max_pdu_bytes, accept_pdu)
 
-    def _user_information(self) -> list[object]:
+    def _user_information(self) -> list[Any]:  # Any: pynetdicom's union of all items
         maximum = MaximumLengthNotification()
         maximum.maximum_length_received = self._max_pdu_bytes
         implementation = ImplementationClassUIDNotification()
@@ -126,6 +127,23 @@ class Acceptor:
         version = ImplementationVersionNameNotification()
         version.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         return [maximum, implementation, version]
+
+
+def receive(wire: Wire) -> Proposal | None:
+    """Read an association request (PS3.8 9.2, state 2); None where the peer thought better of it.
+
+    Raises:
+        PeerGoneError: the connection ended, or the wire's deadline passed.
+        ProtocolError: something else came; the service user aborts (PS3.8 9.2.3, AA-1).
+    """
+    kind, length = wire.unpack(pdus.HEAD)
+    if kind == pdus.A_ABORT:
+        return None
+    if kind != pdus.A_ASSOCIATE_RQ:
+        raise ProtocolError("a PDU that asks for no association", source=pdus.SERVICE_USER)
+    if length > MAX_REQUEST_BYTES:
+        raise ProtocolError("an association request longer than any", source=pdus.SERVICE_USER)
+    return read(wire.exactly(length))
 
 
 def read(body: bytes) -> Proposal:

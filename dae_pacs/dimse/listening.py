@@ -78,7 +78,7 @@ class Listener:
                 self._connections[wire].is_pending = False
 
     def stop(self, *, grace_s: float) -> None:
-        """Stop accepting, interrupt every connection, and wait for their threads as long as the grace lasts."""
+        """Stop accepting, interrupt every connection, and give their threads the grace to end."""
         self._stopping.set()
         self._thread.join()
         self._socket.close()

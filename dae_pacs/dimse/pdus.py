@@ -37,7 +37,7 @@ SERVICE_PROVIDER: Final = 2
 
 @dataclass(frozen=True)
 class Rejection:
-    """Why an association is not made: result, source and reason of PS3.8 Table 9-21, and words for the log."""
+    """Why no association is made: result, source and reason of PS3.8 Table 9-21, and words for the log."""
 
     result: int
     source: int

@@ -88,7 +88,7 @@ class Reception:
                 self._refuse(refusals.of_error(error, association=caller.association))
 
     def write(self, data: memoryview) -> None:
-        """Take the next bytes of the data set; what is refused is dropped at once, and the rest passed over."""
+        """Take the next bytes of the data set; what is refused is dropped at once, the rest passed over."""
         self._size_bytes += len(data)
         if self._file is None:
             return

@@ -7,7 +7,6 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from dae_pacs.dimse import acceptor, library, pdus
@@ -131,14 +130,7 @@ class StorageSCP:
         """Read the association request (PS3.8 9.2, states 2 and 3); None where there was no proper one."""
         wire.expect_by(time.monotonic() + self._settings.association_timeout_s)
         try:
-            kind, length = wire.unpack(pdus.HEAD)
-            if kind == pdus.A_ABORT:
-                return None
-            if kind != pdus.A_ASSOCIATE_RQ:
-                raise ProtocolError("a PDU that asks for no association", source=pdus.SERVICE_USER)
-            if length > acceptor.MAX_REQUEST_BYTES:
-                raise ProtocolError("an association request longer than any", source=pdus.SERVICE_USER)
-            return acceptor.read(wire.exactly(length))
+            return acceptor.receive(wire)
         except PeerGoneError as error:
             logger.info("connection without an association", extra={"address": address, "reason": str(error)})
         except ProtocolError as error:
@@ -161,7 +153,7 @@ class StorageSCP:
 
     def _listen(self, wire: Wire, proposal: Proposal, visit: _Visit) -> _Ending:
         if self._acceptor is None or self._listener is None:
-            return _Ending("stopped")
+            return _Ending("stopped")  # between two lines of ours
 
         def begin_object(command: Command, context: Context) -> Reception:
             visit.objects += 1

@@ -54,7 +54,7 @@ class Wire:
         return layout.unpack_from(self._buffer, start)
 
     def some(self, limit: int) -> memoryview:
-        """Give what has arrived, 1 to `limit` bytes of it, valid until the next read; raises what `fill` does."""
+        """Give 1 to `limit` bytes of what has arrived, valid until the next read; raises what `fill` does."""
         start = self._start
         if start == self._end:
             self._receive()
