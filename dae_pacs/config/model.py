@@ -85,8 +85,8 @@ class NodeSettings(BaseModel):
         default=16000,
         ge=1,
         le=1000000,
-        description="The largest object that is taken, in units of 10^6 bytes; a larger one is refused (A700) "
-        "and nothing of it is kept.",
+        description="The largest object that is taken, in units of 10^6 bytes; a larger one is refused "
+        "(A700), and nothing of it is kept.",
     )
     association_timeout_s: Seconds = Field(
         default=15.0,
