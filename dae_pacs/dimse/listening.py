@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -80,6 +81,8 @@ class Listener:
     def stop(self, *, grace_s: float) -> None:
         """Stop accepting, interrupt every connection, and give their threads the grace to end."""
         self._stopping.set()
+        with suppress(OSError):  # where the system does not let it wake accept(), its poll will
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self._socket.close()
         with self._lock:
@@ -98,6 +101,8 @@ class Listener:
             except TimeoutError:
                 continue
             except OSError as error:  # no file descriptor left, or a caller that was gone again
+                if self._stopping.is_set():
+                    return
                 logger.warning("connection not accepted", extra={"error": error.strerror or str(error)})
                 self._stopping.wait(_BREATH_S)
                 continue

@@ -42,14 +42,14 @@ class Receiver:
         file = _spool_file(incoming)
         with file.reading() as arrived:
             header = read_header(arrived)
-        mismatch = _mismatch(header, incoming)
+        summary = summarise(header)
+        mismatch = _mismatch(summary, incoming)
         if mismatch:
             file.discard()
             return Answer(MISMATCH, mismatch)
         if self.ledger.is_ours(incoming.SOPInstanceUID):
             file.discard()  # an auto-routing PACS sends our results back: they are here already
             return Answer(SUCCESS)
-        summary = summarise(header)
         plan = _with_warning(self._plan(header, summary, incoming), incoming)
         path = self.files.settle(
             file,
@@ -83,11 +83,11 @@ def _with_warning(plan: Plan, incoming: Incoming) -> Plan:
     return replace(plan, reason="; ".join(filter(None, (plan.reason, incoming.warning))))
 
 
-def _mismatch(header: Dataset, incoming: Incoming) -> str:
+def _mismatch(summary: Summary, incoming: Incoming) -> str:
     """Say how command and data set disagree about what the object is; empty when they agree."""
-    if str(header.get("SOPClassUID", "")) != incoming.SOPClassUID:
+    if summary.SOPClassUID != incoming.SOPClassUID:
         return "SOP Class UID of command and data set differ"
-    if str(header.get("SOPInstanceUID", "")) != incoming.SOPInstanceUID:
+    if summary.SOPInstanceUID != incoming.SOPInstanceUID:
         return "SOP Instance UID of command and data set differ"
     return ""
 

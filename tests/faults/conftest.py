@@ -1,6 +1,5 @@
 """A receiving node without its worker, for strangers to talk to."""
 
-import secrets
 import sys
 import tempfile
 import time
@@ -21,7 +20,7 @@ from dae_pacs.spool.ledger import Ledger
 
 sys.path.insert(0, str(Path(__file__).parent))  # for this folder's own module
 
-from stranger import Stranger, data_set_of, small_ct  # noqa: E402
+from stranger import Stranger, data_set_of, small_ct
 
 
 class Gate:
@@ -37,12 +36,15 @@ class Gate:
         short = {"association_timeout_s": 0.6, "pdu_timeout_s": 0.6, "dimse_timeout_s": 0.6}
         self.scp = StorageSCP(
             ScpSettings(**({"ae_title": "DAE_PACS", "port": 0, "network_timeout_s": 1.0} | short | settings)),
-            open_file=lambda: self.open_file(),
+            open_file=self._open_file,
             keep=receiver.keep,
             association_ended=self._ended,
         )
         self.scp.start()
         self._strangers: list[Stranger] = []
+
+    def _open_file(self) -> Any:
+        return self.open_file()
 
     def _ended(self, association: str) -> None:
         self.ledger.association_ended(association)
@@ -87,17 +89,23 @@ class Gate:
 OpenGate = Callable[..., Gate]
 
 
-@pytest.fixture
-def open_gate() -> Iterator[OpenGate]:
-    """Open nodes: `open_gate(max_associations=1)`; in memory where there is some, since flushes are slow."""
+@pytest.fixture(scope="session")
+def spool_folder() -> Iterator[Path]:
+    """One spool for all tests, emptied for each; in memory where there is some, since flushes are slow."""
     memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def open_gate(spool_folder: Path) -> Iterator[OpenGate]:
+    """Open a node: `open_gate(max_associations=1)`."""
+    for path in (*spool_folder.glob("ledger.sqlite*"), *spool_folder.rglob("*.dcm")):
+        path.unlink()
     with ExitStack() as stack:
-        folder = stack.enter_context(
-            tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None)
-        )
 
         def start(**settings: Any) -> Gate:
-            gate = Gate(Path(folder) / secrets.token_hex(4), **settings)
+            gate = Gate(spool_folder, **settings)
             stack.callback(gate.close)
             return gate
 

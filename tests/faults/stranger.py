@@ -3,6 +3,7 @@
 import socket
 import struct
 import tempfile
+import time
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -171,6 +172,17 @@ class Stranger:
             return self.socket.recv(1) == b""
         except ConnectionResetError:
             return True
+
+    def trickle(self, *parts: bytes, pause_s: float) -> float:
+        """Send parts slowly until the node has had enough; gives the seconds that took."""
+        started = time.monotonic()
+        try:
+            for part in parts:
+                self.send(part)
+                time.sleep(pause_s)
+        except (ConnectionError, TimeoutError):
+            return time.monotonic() - started
+        raise AssertionError(f"the node took all {len(parts)} parts")
 
     def release(self) -> None:
         self.send(pdu(0x05, bytes(4)))
