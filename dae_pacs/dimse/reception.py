@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from dae_pacs.dimse import commands, part10, refusals, statuses
 from dae_pacs.dimse.acceptor import Context
@@ -12,6 +12,8 @@ from dae_pacs.dimse.refusals import Answer
 from dae_pacs.errors import DaePacsError
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _LEADING_ZERO: Final = "SOP Instance UID with a leading zero in a component, which PS3.5 9.1 forbids"
 
@@ -79,41 +81,52 @@ class Reception:
         self._file: SpoolFile | None = None
         self._size_bytes = 0
         self._warning = _LEADING_ZERO if commands.has_leading_zero(command.sop_instance_uid) else ""
-        self._refusal = refusals.of_command(command, context)
-        if self._refusal is None:
-            try:
-                self._file = store.open_file()
-                self._file.write(part10.encode(self._meta, calling_ae=caller.calling_ae))
-            except Exception as error:  # noqa: BLE001 - one object's failure must not end the association
-                self._refuse(refusals.of_error(error, association=caller.association))
+        self._refusal: Answer | None = None
+        refusal = refusals.of_command(command, context)
+        if refusal is None:
+            self._attempt(self._open)
+        else:
+            self._refuse(refusal)
+
+    def _open(self) -> None:
+        self._file = self._store.open_file()
+        self._file.write(part10.encode(self._meta, calling_ae=self._caller.calling_ae))
 
     def write(self, data: memoryview) -> None:
         """Take the next bytes of the data set; what is refused is dropped at once, the rest passed over."""
         self._size_bytes += len(data)
-        if self._file is None:
+        file = self._file
+        if file is None:
             return
         if self._size_bytes > self._store.max_object_bytes:
             self._refuse(Answer(statuses.OUT_OF_RESOURCES, "larger than this node takes"))
-            return
-        try:
-            self._file.write(data)
-        except Exception as error:  # noqa: BLE001 - as above
-            self._refuse(refusals.of_error(error, association=self._caller.association))
+        else:
+            self._attempt(lambda: file.write(data))
 
     def finish(self) -> Answer:
         """Have the object kept and say what to answer; on stable storage where that is success."""
-        if self._refusal is None and not self._size_bytes:
+        file = self._file
+        if file is not None and not self._size_bytes:
             self._refuse(Answer(statuses.CANNOT_UNDERSTAND, "no data set"))
-        if self._refusal is not None or self._file is None:
-            refusal = self._refusal or Answer(statuses.PROCESSING_FAILURE)
-            refusals.record(refusal, association=self._caller.association)
-            return refusal
+        elif file is not None:
+            answer = self._attempt(lambda: self._store.keep(self._incoming(file)))
+            if answer is not None:
+                return answer
+        return self._refusal or Answer(statuses.PROCESSING_FAILURE)
+
+    def _attempt(self, step: Callable[[], T]) -> T | None:
+        """Do a step for the object; whatever goes wrong refuses it, and the association goes on."""
         try:
-            return self._store.keep(self._incoming(self._file))
-        except Exception as error:  # noqa: BLE001 - as above
-            answer = refusals.of_error(error, association=self._caller.association)
+            return step()
+        except Exception as error:  # noqa: BLE001 - one object's failure must not end the association
+            self._refusal = refusals.of_error(error, association=self._caller.association)
             self.drop()
-            return answer
+            return None
+
+    def _refuse(self, answer: Answer) -> None:
+        self._refusal = answer
+        refusals.record(answer, association=self._caller.association)
+        self.drop()
 
     def drop(self) -> None:
         """Leave nothing of the object behind; harmless when it was kept."""
@@ -124,10 +137,6 @@ class Reception:
             file.discard()
         except (DaePacsError, OSError) as error:
             logger.warning("incoming file not discarded", extra={"error": type(error).__name__})
-
-    def _refuse(self, answer: Answer) -> None:
-        self._refusal = answer
-        self.drop()
 
     def _incoming(self, file: SpoolFile) -> Incoming:
         return Incoming(

@@ -13,6 +13,7 @@ import logging
 import os
 import secrets
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -31,6 +32,8 @@ _META_LENGTH_END: Final = 144
 _META_START: Final = b"DICM\x02\x00\x00\x00UL\x04\x00"
 _FLUSHERS: Final = 32
 """Flushes of files that may be under way at once; threads start as they are needed."""
+_QUICK_FLUSH_S: Final = 0.0003
+"""Below this, on a disk with a safe cache, two flushes after each other cost less than a thread's help."""
 _LARGEST_META_BYTES: Final = 65536
 """A file meta group beyond this is none; ours are a few hundred bytes."""
 
@@ -142,6 +145,8 @@ class SpoolFiles:
         self.derived = self.root / "derived"
         self.quarantine = self.root / "quarantine"
         self.ledger_path = self.root / LEDGER_NAME
+        self._folder_flush_s = 0.0
+        """How long the last flush of a folder took: what the disk is like."""
         self._settling: set[Path] = set()
         self._settling_changed = threading.Condition()
         self._flusher = ThreadPoolExecutor(_FLUSHERS, thread_name_prefix="spool-flush")
@@ -224,14 +229,23 @@ class SpoolFiles:
         """
         incoming.path.replace(target)
         try:
-            flushing = self._flusher.submit(incoming.flush)
-            try:
-                flush_folder(target.parent)
-            finally:
-                flushing.result()
+            if self._folder_flush_s < _QUICK_FLUSH_S:
+                incoming.flush()
+                self._flush_folder_of(target)
+            else:
+                flushing = self._flusher.submit(incoming.flush)
+                try:
+                    self._flush_folder_of(target)
+                finally:
+                    flushing.result()
         except (OSError, SpoolError):
             target.unlink(missing_ok=True)
             raise
+
+    def _flush_folder_of(self, target: Path) -> None:
+        started = time.monotonic()
+        flush_folder(target.parent)
+        self._folder_flush_s = time.monotonic() - started
 
     @contextmanager
     def _alone_with(self, target: Path) -> Iterator[None]:
