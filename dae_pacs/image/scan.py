@@ -68,15 +68,15 @@ def scan(
                     return None
                 (length,) = _LONG.unpack_from(data, here + 8)
                 position += 4
-        tag = group << 16 | number
+        tag = BaseTag(group << 16 | number)
         if stop(tag):
             return _data_set(elements, is_implicit=is_implicit), here
         position += 8
         if length == _UNDEFINED_LENGTH or group == _ITEMS_GROUP or position + length > size:
             return None
         value = data[position : position + length] if length else _EMPTY[vr]
-        elements[BaseTag(tag)] = RawDataElement(
-            BaseTag(tag), vr, length, value, start + position, is_implicit, is_little_endian=True
+        elements[tag] = RawDataElement(
+            tag, vr, length, value, start + position, is_implicit, is_little_endian=True
         )
         position += length
     return None
