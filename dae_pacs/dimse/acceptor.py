@@ -87,7 +87,6 @@ class Acceptor:
     """Our side of negotiations: what we take, the same for every association."""
 
     def __init__(self, *, max_pdu_bytes: int) -> None:
-        self._supported = contexts.supported()
         self._max_pdu_bytes = max_pdu_bytes
 
     def agree(self, proposal: Proposal) -> Agreement:
@@ -100,7 +99,7 @@ class Acceptor:
         answer = A_ASSOCIATE()
         try:
             verdicts, _roles = negotiate_as_acceptor(
-                request.presentation_context_definition_list, self._supported
+                request.presentation_context_definition_list, contexts.supported()
             )
             answer.application_context_name = UID(_APPLICATION_CONTEXT)
             answer.calling_ae_title = answer.called_ae_title = _ANY_TITLE

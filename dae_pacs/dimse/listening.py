@@ -35,7 +35,10 @@ class _Connection:
     wire: Wire
     address: str
     thread: threading.Thread
-    is_pending: bool = True
+
+    @property
+    def is_pending(self) -> bool:
+        return not (self.wire.is_associated or self.wire.is_interrupted)
 
 
 class Listener:
@@ -71,12 +74,6 @@ class Listener:
     def port(self) -> int:
         """The port that is listened on."""
         return int(self._socket.getsockname()[1])
-
-    def settle(self, wire: Wire) -> None:
-        """Note that a connection has become an association: it no longer makes room for others."""
-        with self._lock:
-            if wire in self._connections:
-                self._connections[wire].is_pending = False
 
     def stop(self, *, grace_s: float) -> None:
         """Stop accepting, interrupt every connection, and give their threads the grace to end."""
@@ -133,7 +130,6 @@ class Listener:
             return False
         ((busiest, _count),) = Counter(connection.address for connection in pending).most_common(1)
         victim = next(connection for connection in pending if connection.address == busiest)
-        victim.is_pending = False
         victim.wire.cut()
         logger.warning("connection without an association cut to make room", extra={"address": busiest})
         return True

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from dae_pacs.dimse import acceptor, library, pdus
+from dae_pacs.dimse import acceptor, contexts, library, pdus
 from dae_pacs.dimse.acceptor import Acceptor, Context, Proposal
 from dae_pacs.dimse.commands import Command
 from dae_pacs.dimse.conversation import Conversation
@@ -73,7 +73,7 @@ class StorageSCP:
         self._roster = Roster(
             limit=settings.max_associations, limit_per_address=settings.max_associations_per_address
         )
-        self._acceptor: Acceptor | None = None
+        self._acceptor = Acceptor(max_pdu_bytes=settings.max_pdu_bytes)
         self._listener: Listener | None = None
 
     def start(self) -> None:
@@ -83,7 +83,7 @@ class StorageSCP:
             ServiceError: the address can't be bound, or the installed pynetdicom is not one we know.
         """
         library.prepare()
-        self._acceptor = Acceptor(max_pdu_bytes=self._settings.max_pdu_bytes)
+        contexts.supported()  # takes a moment, which the first caller need not wait for
         self._listener = Listener(
             (self._settings.bind, self._settings.port),
             serve=self._serve,
@@ -152,16 +152,13 @@ class StorageSCP:
             self._note_end(visit, ending)
 
     def _listen(self, wire: Wire, proposal: Proposal, visit: _Visit) -> _Ending:
-        if self._acceptor is None or self._listener is None:
-            return _Ending("stopped")  # between two lines of ours
-
         def begin_object(command: Command, context: Context) -> Reception:
             visit.objects += 1
             return Reception(self._store, visit.caller, command=command, context=context)
 
         try:
             agreement = self._acceptor.agree(proposal)
-            self._listener.settle(wire)
+            wire.is_associated = True
             wire.send(agreement.accept_pdu, timeout_s=self._settings.dimse_timeout_s)
             logger.info("association accepted", extra=_fields(visit.caller))
             conversation = Conversation(wire, agreement, settings=self._settings, begin_object=begin_object)

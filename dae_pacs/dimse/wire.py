@@ -28,6 +28,8 @@ class Wire:
         self._end = 0
         self._deadline = 0.0
         self.is_interrupted = False
+        self.is_associated = False
+        """Whether an association stands; until then the connection makes room where there are many."""
         # A response is small, and the sender waits for it: Nagle would hold it back for an ACK.
         with suppress(OSError):  # not TCP, or gone already; the next read tells
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
