@@ -12,6 +12,8 @@ DaePacsError
 │   ├── SpoolFullError      no room left
 │   └── TransitionError     a state change that the ledger's table does not allow
 ├── PeerError               a peer refuses, is down, or breaks the protocol
+│   ├── PeerGoneError       its connection ended, or it was silent for too long
+│   └── ProtocolError       it sent what PS3.7 or PS3.8 does not allow, or more than we take
 ├── ServiceError            the node can't start or go on (port in use, worker gone)
 └── TrainingError           a training run can't start or go on
 
@@ -65,6 +67,26 @@ class TransitionError(SpoolError):
 
 class PeerError(DaePacsError):
     """A DICOM peer refuses, can't be reached, or breaks the protocol."""
+
+
+class PeerGoneError(PeerError):
+    """A peer's connection ended, or the peer was silent for longer than we wait."""
+
+
+class ProtocolError(PeerError):
+    """A peer sent what PS3.7 or PS3.8 does not allow, or more than we take."""
+
+    def __init__(self, message: str, *, source: int = 2, reason: int = 0) -> None:
+        """Keep the words, and what the A-ABORT PDU says (PS3.8 Table 9-26).
+
+        Args:
+            message: what was found and what was expected, without a value off the wire.
+            source: 0 for the service user, 2 for the service provider.
+            reason: why the provider aborts: 1 unrecognized PDU, 2 unexpected PDU, 6 invalid parameter value.
+        """
+        super().__init__(message)
+        self.source = source
+        self.reason = reason
 
 
 class ServiceError(DaePacsError):

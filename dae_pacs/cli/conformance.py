@@ -88,7 +88,11 @@ def _entity() -> Iterator[str]:
             ("Application context name", "1.2.840.10008.3.1.1.1", "1.2.840.10008.3.1.1.1"),
             (
                 "Associations at a time",
-                f"{node.max_associations} (`node.max_associations`)",
+                (
+                    f"{node.max_associations} (`node.max_associations`), "
+                    f"{node.max_associations_per_address} from one address "
+                    "(`node.max_associations_per_address`); one more is rejected: 2, 3, 2"
+                ),
                 f"{peer.associations} a peer (`peers.NAME.associations`)",
             ),
             ("Asynchronous operations", "none: one at a time", "none: one at a time"),
@@ -103,7 +107,11 @@ def _entity() -> Iterator[str]:
             ("Calling AE title", "any is accepted; rules may ask for one", "`node.ae_title`"),
             (
                 "Silence after which it ends",
-                f"{node.network_timeout_s:g} s, {node.dimse_timeout_s:g} s within a message",
+                (
+                    f"{node.network_timeout_s:g} s, {node.dimse_timeout_s:g} s within a message; "
+                    f"{node.association_timeout_s:g} s for the association request, "
+                    f"{node.pdu_timeout_s:g} s for a PDU, {node.object_timeout_s:g} s for an object"
+                ),
                 f"{peer.connect_timeout_s:g} s for the connection, {peer.dimse_timeout_s:g} s for an answer",
             ),
         ],
@@ -148,7 +156,12 @@ def _status_tables() -> Iterator[str]:
     yield "### 4.5 Status codes that the SCP answers to a C-STORE\n"
     rows = [(f"{status:04X}", _name(status), words) for status, words in sorted(ANSWERS.items())]
     yield from _table(("Status", "Meaning", "When"), rows)
-    yield "A C-ECHO is answered with 0000.\n"
+    yield _paragraph(
+        "A C-ECHO is answered with 0000, every operation but C-STORE and C-ECHO with 0211 (unrecognized "
+        "operation); a C-CANCEL has nothing to cancel and goes unanswered. What PS3.8 does not allow ends "
+        "the association with an A-ABORT: source 2, reason 1 for a PDU of unknown type, 2 for one that has "
+        "no place there, 6 for a value that is not valid, such as a PDU longer than asked for."
+    )
     yield "### 4.6 What the SCU does on a status of a C-STORE response\n"
     yield from _table(("Status", "Meaning", "Outcome"), list(_outcomes()))
     yield _paragraph(

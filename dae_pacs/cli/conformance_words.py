@@ -8,14 +8,16 @@ from dae_pacs.dimse import statuses
 ANSWERS: Mapping[int, str] = MappingProxyType(
     {
         statuses.SUCCESS: "The object is on stable storage and recorded, or was so before.",
-        statuses.OUT_OF_RESOURCES: "The spool's disk is full or refuses. Nothing is kept; send again later.",
+        statuses.OUT_OF_RESOURCES: "The spool's disk is full or refuses, or the object is larger than "
+        "`node.max_object_mb`. Nothing is kept; send again later.",
         statuses.MISMATCH: "SOP Class or Instance UID of the command and of the data set differ.",
-        statuses.CANNOT_UNDERSTAND: "There is no data set, or it can't be parsed or is cut off.",
+        statuses.CANNOT_UNDERSTAND: "There is no data set, or it can't be parsed or is cut off; or a UID of "
+        "the command is missing, malformed or longer than 64 characters. A leading zero in a component "
+        "is accepted, and noted with the object.",
         statuses.PROCESSING_FAILURE: "The node fails or is stopping. Nothing is kept; send it again later.",
         statuses.DUPLICATE_INSTANCE: "Another object of that UID, with other content, was kept before. "
         "The new one is in quarantine.",
-        statuses.INVALID_INSTANCE: "Affected SOP Instance UID is missing or longer than 64 characters.",
-        statuses.CLASS_NOT_SUPPORTED: "Affected SOP Class UID is missing, or not the presentation context's.",
+        statuses.CLASS_NOT_SUPPORTED: "Affected SOP Class UID is not the presentation context's.",
     }
 )
 """What the node answers to a C-STORE, and when."""

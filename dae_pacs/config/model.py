@@ -62,19 +62,52 @@ class NodeSettings(BaseModel):
         description="A series whose association stays open is complete after this much silence.",
     )
     max_associations: Count = Field(
-        default=20, ge=1, le=1000, description="Associations served at the same time."
+        default=20,
+        ge=1,
+        le=1000,
+        description="Associations served at the same time; one more is rejected for now.",
+    )
+    max_associations_per_address: Count = Field(
+        default=10,
+        ge=1,
+        le=1000,
+        description="Associations served at the same time for one network address, so that one sender "
+        "can't take every place.",
     )
     max_pdu_bytes: Count = Field(
         default=131072,
         ge=4096,
         le=1048576,
-        description="The longest PDU that the node asks its peers to send (PS3.8 D.1).",
+        description="The longest PDU that the node asks its peers to send (PS3.8 D.1); a longer one ends "
+        "the association.",
+    )
+    max_object_mb: Count = Field(
+        default=16000,
+        ge=1,
+        le=1000000,
+        description="The largest object that is taken, in units of 10^6 bytes; a larger one is refused "
+        "(A700), and nothing of it is kept.",
+    )
+    association_timeout_s: Seconds = Field(
+        default=15.0,
+        description="From a connection to its whole association request; then it is closed (PS3.8 9.1.5).",
+    )
+    pdu_timeout_s: Seconds = Field(
+        default=30.0,
+        description="From a PDU's first byte to its last; then the association is aborted.",
     )
     dimse_timeout_s: Seconds = Field(
-        default=30.0, description="Silence within one DIMSE message after which we give up."
+        default=30.0,
+        description="Silence within one DIMSE message after which we give up, and how long a peer may take "
+        "to read an answer.",
     )
     network_timeout_s: Seconds = Field(
         default=60.0, description="Silence on an association after which we abort it."
+    )
+    object_timeout_s: Seconds = Field(
+        default=3600.0,
+        description="From the first byte of an object's command to the object's last; then the association "
+        "is aborted.",
     )
     minimum_free_mb: Count = Field(
         default=500,

@@ -21,7 +21,7 @@ class ArrivingFile:
         self.path = path
         self._file = path.open("xb")
 
-    def write(self, data: bytes, /) -> None:
+    def write(self, data: bytes | memoryview, /) -> None:
         """Append bytes."""
         self._file.write(data)
 

@@ -5,6 +5,8 @@ acceptor's list that was proposed. Explicit VR little endian stands first: with 
 offers both converts its objects, and the bytes that we keep are no longer the ones it holds.
 """
 
+from functools import cache
+
 from pydicom.uid import UID
 from pynetdicom import sop_class
 from pynetdicom.presentation import AllStoragePresentationContexts, PresentationContext, build_context
@@ -128,7 +130,11 @@ def register() -> None:
             register_uid(uid, keyword, StorageServiceClass)
 
 
+@cache
 def supported() -> list[PresentationContext]:
-    """Build the acceptor's presentation contexts: storage in every syntax, and Verification."""
+    """Build the acceptor's presentation contexts: storage in every syntax, and Verification.
+
+    Negotiation only reads them; pydicom checks each of 7,500 UIDs, so that they are built once.
+    """
     storage = [build_context(uid, list(TRANSFER_SYNTAXES)) for uid in STORAGE_SOP_CLASSES]
     return [*storage, build_context(VERIFICATION, [EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN])]

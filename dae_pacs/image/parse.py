@@ -8,7 +8,7 @@ import io
 import struct
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -29,6 +29,7 @@ from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
 from dae_pacs.errors import NotDicomError
 from dae_pacs.image.peek import BROKEN, open_sequence, string, value_representation
+from dae_pacs.image.scan import MOST_BYTES, scan
 from dae_pacs.image.span import Span
 
 PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
@@ -41,6 +42,7 @@ DEEPEST_SEQUENCE = 32
 SMALL_INFLATED_BYTES = 64 << 20
 LARGEST_INFLATION = 16
 LARGEST_INFLATED_BYTES = 2 << 30
+_PERHAPS_SEQUENCES = frozenset({None, "SQ", "UN"})  # where None is implicit, and the dictionary knows
 _ITEM, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE0DD
 
 
@@ -165,6 +167,19 @@ def _find_start(file: BoundedFile) -> tuple[int, bool]:
 
 
 def _elements(file: BoundedFile, encoding: Encoding, stop: Callable[[int], bool]) -> Dataset:
+    """Read elements up to the first whose tag is to be stopped at, where the file then stands."""
+    here = file.tell()
+    if encoding.is_little:
+        plain = scan(
+            file.read(min(MOST_BYTES, file.size_bytes - here)),
+            is_implicit=encoding.is_implicit,
+            start=here,
+            stop=stop,
+        )
+        if plain is not None:
+            file.seek(here + plain[1])
+            return plain[0]
+        file.seek(here)
     return read_dataset(
         cast(BinaryIO, file),
         encoding.is_implicit,
@@ -274,13 +289,14 @@ def open_sequences(ds: Dataset, encoding: Encoding, *, depth: int = 0) -> None:
         raise NotDicomError(
             f"The object's sequences are nested more than {DEEPEST_SEQUENCE} deep; it is not read"
         )
-    for tag in list(ds.keys()):
-        # pydicom declares the converted kind alone.
-        elem = cast("DataElement | RawDataElement", ds.get_item(tag, keep_deferred=True))
+    # pydicom declares the converted kind alone.
+    elements = cast("Mapping[BaseTag, DataElement | RawDataElement]", ds._dict)
+    for tag, found in list(elements.items()):
+        elem = found
         if isinstance(elem, RawDataElement):
             if elem.length not in (0, UNDEFINED_LENGTH, len(elem.value or b"")):
                 raise NotDicomError("The object is cut off in the middle of an element. Send it again")
-            if value_representation(elem) != "SQ":
+            if elem.VR not in _PERHAPS_SEQUENCES or value_representation(elem) != "SQ":
                 continue
             opened = DataElement(tag, "SQ", open_sequence(elem, ds), already_converted=True)
             opened.is_undefined_length = False

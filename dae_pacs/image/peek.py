@@ -16,6 +16,7 @@ from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
+from pydicom.tag import BaseTag
 from pydicom.uid import UID
 from pydicom.values import convert_SQ
 
@@ -59,7 +60,8 @@ def element(ds: Dataset, keyword: str) -> DataElement | RawDataElement | None:
     tag = tag_for_keyword(keyword)
     if tag is None:
         raise KeyError(keyword)
-    found: DataElement | RawDataElement | None = ds.get_item(tag, keep_deferred=True) if tag in ds else None
+    # Not get_item: it looks the tag up twice, after making tags of it, and headers are read for every object.
+    found: DataElement | RawDataElement | None = ds._dict.get(BaseTag(tag))
     return found
 
 

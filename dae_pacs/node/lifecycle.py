@@ -177,7 +177,12 @@ def _scp_settings(settings: Settings) -> ScpSettings:
         bind=node.bind,
         port=node.port,
         max_associations=node.max_associations,
+        max_associations_per_address=node.max_associations_per_address,
         max_pdu_bytes=node.max_pdu_bytes,
-        network_timeout_s=node.network_timeout_s,
+        max_object_bytes=node.max_object_mb * 1_000_000,
+        association_timeout_s=node.association_timeout_s,
+        pdu_timeout_s=node.pdu_timeout_s,
         dimse_timeout_s=node.dimse_timeout_s,
+        network_timeout_s=node.network_timeout_s,
+        object_timeout_s=node.object_timeout_s,
     )

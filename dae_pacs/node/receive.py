@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydicom import Dataset
@@ -42,15 +42,15 @@ class Receiver:
         file = _spool_file(incoming)
         with file.reading() as arrived:
             header = read_header(arrived)
-        mismatch = _mismatch(header, incoming)
+        summary = summarise(header)
+        mismatch = _mismatch(summary, incoming)
         if mismatch:
             file.discard()
             return Answer(MISMATCH, mismatch)
         if self.ledger.is_ours(incoming.SOPInstanceUID):
             file.discard()  # an auto-routing PACS sends our results back: they are here already
             return Answer(SUCCESS)
-        summary = summarise(header)
-        plan = self._plan(header, summary, incoming)
+        plan = _with_warning(self._plan(header, summary, incoming), incoming)
         path = self.files.settle(
             file,
             SOPInstanceUID=incoming.SOPInstanceUID,
@@ -58,7 +58,7 @@ class Receiver:
         )
         new = _as_new(summary, incoming, file, path)
         outcome = self.ledger.keep(new, plan)
-        logger.info("object received", extra={"outcome": outcome.value, "action": plan.action})
+        logger.debug("object received", extra={"outcome": outcome.value, "action": plan.action})
         if outcome is KeepOutcome.CONFLICT:
             return Answer(DUPLICATE_INSTANCE, "another object with this UID is kept; see quarantine")
         self.results.ring()
@@ -75,11 +75,19 @@ class Receiver:
         ).plan
 
 
-def _mismatch(header: Dataset, incoming: Incoming) -> str:
+def _with_warning(plan: Plan, incoming: Incoming) -> Plan:
+    """Keep with the object what is odd about it, beside the reason for its fate if there is one."""
+    if not incoming.warning:
+        return plan
+    logger.warning("odd object kept", extra={"warning": incoming.warning})
+    return replace(plan, reason="; ".join(filter(None, (plan.reason, incoming.warning))))
+
+
+def _mismatch(summary: Summary, incoming: Incoming) -> str:
     """Say how command and data set disagree about what the object is; empty when they agree."""
-    if str(header.get("SOPClassUID", "")) != incoming.SOPClassUID:
+    if summary.SOPClassUID != incoming.SOPClassUID:
         return "SOP Class UID of command and data set differ"
-    if str(header.get("SOPInstanceUID", "")) != incoming.SOPInstanceUID:
+    if summary.SOPInstanceUID != incoming.SOPInstanceUID:
         return "SOP Instance UID of command and data set differ"
     return ""
 

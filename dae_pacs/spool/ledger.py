@@ -12,6 +12,7 @@ from typing import Self
 
 from dae_pacs.errors import SpoolError
 from dae_pacs.spool import deliveries, derived, instances, jobs, reconcile, report, retention
+from dae_pacs.spool.commits import GroupCommit
 from dae_pacs.spool.database import Database
 from dae_pacs.spool.files import SpoolFiles
 from dae_pacs.spool.records import (
@@ -39,6 +40,9 @@ class Ledger:
     def __init__(self, path: Path, *, verify: bool = True) -> None:
         self._database = Database(path, verify=verify)
         self._root = self._database.root
+        self._commits = GroupCommit[tuple[NewInstance, Plan], KeepOutcome](
+            together=self.keep_all, alone=self._keep_one
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -72,15 +76,20 @@ class Ledger:
     def keep(self, new: NewInstance, plan: Plan) -> KeepOutcome:
         """Record a received object whose file is settled, and all that follows from it.
 
+        Several threads that call it at the same time share a flush of the disk.
+
         Raises:
             SpoolError: it is not kept, its file is gone, and it must not be acknowledged.
         """
+        return self._commits.commit((new, plan))
+
+    def _keep_one(self, item: tuple[NewInstance, Plan]) -> KeepOutcome:
         try:
-            return self.keep_all([(new, plan)])[0]
+            return self.keep_all([item])[0]
         except SpoolError:
             # Where even this fails, start-up moves the file to quarantine.
             with suppress(SpoolError), self._database.writing() as connection:
-                instances.abandon(connection, new, root=self._root)
+                instances.abandon(connection, item[0], root=self._root)
             raise
 
     def keep_all(self, objects: Sequence[tuple[NewInstance, Plan]]) -> list[KeepOutcome]:

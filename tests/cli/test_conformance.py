@@ -9,7 +9,7 @@ from dae_pacs.image.rules import HEADER_CHANGES
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "conformance.md"
-ANSWERING = ("dimse/scp.py", "dimse/refusals.py", "node/receive.py")
+ANSWERING = ("dimse/reception.py", "dimse/refusals.py", "node/receive.py")
 
 
 def test_the_document_is_what_the_code_says() -> None:

@@ -25,11 +25,11 @@ class PlainFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = path.open("wb", buffering=0)
-        self.writes = 0
+        self.first = b""
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         self._file.write(data)
-        self.writes += 1
+        self.first = self.first or bytes(data)
 
     def close(self) -> None:
         self._file.close()

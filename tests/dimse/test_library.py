@@ -2,9 +2,11 @@ import logging
 import subprocess
 import sys
 
+import pytest
 from pynetdicom import _config
 
-from dae_pacs.dimse.library import prepare
+from dae_pacs.dimse.library import prepare, refuse_unknown_version
+from dae_pacs.errors import ServiceError
 
 
 def test_importing_changes_nothing_in_pynetdicom_and_needs_no_torch() -> None:
@@ -30,3 +32,14 @@ def test_prepared_pynetdicom_writes_no_messages_but_keeps_a_level_that_was_set()
         assert logger.level == logging.DEBUG
     finally:
         logger.setLevel(before)
+
+
+@pytest.mark.parametrize("version", ["3.0.3", "2.1.1", "3.1.0", "4.0.0.dev0", "unknown"])
+def test_pynetdicom_that_we_do_not_know_is_refused_at_the_start(version: str) -> None:
+    with pytest.raises(ServiceError, match=r"this dae-pacs works with 3\.0\.4"):
+        refuse_unknown_version(version)
+
+
+def test_pynetdicom_that_we_know_is_taken() -> None:
+    for version in ("3.0.4", "3.0.10"):
+        refuse_unknown_version(version)

@@ -85,7 +85,8 @@ def test_what_is_kept_is_what_was_sent(node: Any, sample: Sample, data_set: Data
 
 def test_file_meta_comes_in_one_write_before_the_data_set(node: Any, sample: Sample) -> None:
     send_all(node.peer, sample("CT_small.dcm"))
-    assert node.kept[0].file.writes == 2
+    assert node.kept[0].file.first.startswith(bytes(128) + b"DICM")
+    assert part10.read(io.BytesIO(node.kept[0].file.first)).transfer_syntax_uid == EXPLICIT
 
 
 def test_explicit_little_endian_wins_whatever_the_sender_puts_first(node: Any) -> None:
@@ -107,14 +108,12 @@ def test_private_and_retired_classes_are_kept_too(node: Any, sample: Sample) -> 
     ]
 
 
-@pytest.mark.parametrize(
-    ("keyword", "status"), [("AffectedSOPInstanceUID", 0x0117), ("AffectedSOPClassUID", 0x0122)]
-)
-def test_request_without_a_uid_is_answered(node: Any, sample: Sample, keyword: str, status: int) -> None:
+@pytest.mark.parametrize("keyword", ["AffectedSOPInstanceUID", "AffectedSOPClassUID"])
+def test_request_without_a_uid_is_answered(node: Any, sample: Sample, keyword: str) -> None:
     assoc = stranger(node, (CT, [EXPLICIT]))
     spoiled = request(sample)
     setattr(spoiled, keyword, None)
-    assert exchange(assoc, spoiled).Status == status
+    assert exchange(assoc, spoiled).Status == 0xC000
     whole = request(sample)
     whole.MessageID = 2
     assert exchange(assoc, whole).Status == 0
@@ -132,7 +131,7 @@ def test_request_with_an_overlong_uid_is_answered_and_the_association_goes_on(
             requestor.store(context, uid, file=io.BytesIO(bytes(100)), size_bytes=100).status
             for uid in ("1." * 40 + "1", "1.2.3")
         ]
-    assert statuses == [0x0117, 0x0000]
+    assert statuses == [0xC000, 0x0000]
     assert [incoming.SOPInstanceUID for incoming in node.kept] == ["1.2.3"]
 
 
@@ -220,16 +219,13 @@ def test_connection_that_breaks_inside_an_object_keeps_nothing(node: Any, sample
     connection.sendall(b"\x04\x00\x00\x00\x10\x00" + bytes(100))  # a PDU that promises 4 KiB
     connection.shutdown(socket.SHUT_RDWR)
     connection.close()
-    deadline = time.monotonic() + 5
-    while len(node.scp._conversations) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert node.scp._conversations == {}
+    node.wait_for("ended")
     assert len(node.files()) == 1
     assoc.kill()
 
 
 def test_sender_that_falls_silent_inside_a_pdu_is_dropped(start_node: Any) -> None:
-    node = start_node(network_timeout_s=0.5)
+    node = start_node(association_timeout_s=0.5)
     with socket.create_connection(("127.0.0.1", node.scp.port)) as connection:
         connection.sendall(b"\x01\x00\x00\x00\x10\x00" + bytes(10))
         connection.settimeout(5)

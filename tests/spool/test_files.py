@@ -5,6 +5,7 @@ import hashlib
 import multiprocessing
 import os
 import resource
+import threading
 
 import pytest
 
@@ -152,3 +153,43 @@ def test_full_disk_is_told_apart_and_leaves_nothing(tmp_path):
     assert "full" in message
     assert os.strerror(errno.EFBIG) in message
     assert left == 0
+
+
+@pytest.mark.parametrize("slow_disk_s", [0.0, 1.0], ids=["flushed in turn", "flushed at once"])
+def test_file_that_can_not_be_flushed_is_gone_and_the_next_is_settled(tmp_path, slow_disk_s):
+    files = SpoolFiles(tmp_path)
+    files._folder_flush_s = slow_disk_s
+    incoming = files.open_incoming()
+    incoming.write(HEAD + b"still in the buffer")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+    try:
+        with pytest.raises(SpoolFullError):
+            files.settle(incoming, SOPInstanceUID="1.2", transfer_syntax_uid=EXPLICIT)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    incoming.discard()
+    assert not list(files.objects.rglob("*.dcm"))
+    again = files.open_incoming()
+    again.write(HEAD + b"still in the buffer")
+    path = files.settle(again, SOPInstanceUID="1.2", transfer_syntax_uid=EXPLICIT)
+    assert path.read_bytes() == HEAD + b"still in the buffer"
+
+
+def test_same_object_from_many_threads_is_one_whole_file(tmp_path):
+    files, paths = SpoolFiles(tmp_path), []
+    files._folder_flush_s = 1.0  # as on a slow disk
+
+    def settle():
+        incoming = files.open_incoming()
+        incoming.write(HEAD + b"x" * 100_000)
+        paths.append(files.settle(incoming, SOPInstanceUID="1.2", transfer_syntax_uid=EXPLICIT))
+
+    threads = [threading.Thread(target=settle) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(paths)) == 1
+    assert paths[0].read_bytes() == HEAD + b"x" * 100_000
+    assert not list(files.incoming.iterdir())

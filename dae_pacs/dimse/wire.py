@@ -1,0 +1,144 @@
+"""Read one connection through one buffer, each wait under a deadline: memory and time are bounded here.
+
+Nothing that a peer announces makes room: a PDU of four gigabytes passes through the same buffer as an echo.
+"""
+
+import socket
+import struct
+import time
+from contextlib import suppress
+from typing import Final
+
+from dae_pacs.errors import PeerGoneError
+
+_BUFFER_BYTES: Final = 262144
+"""Two PDUs of the size that we ask for: one system call fetches what has arrived meanwhile."""
+_LINGER_S: Final = 1.0
+"""How long we wait for a peer to read our last words: an unread byte at close() would destroy them."""
+
+
+class Wire:
+    """One connection and its buffer; one thread reads it, any thread may interrupt it."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._buffer = bytearray(_BUFFER_BYTES)
+        self._view = memoryview(self._buffer)
+        self._start = 0
+        self._end = 0
+        self._deadline = 0.0
+        self.is_interrupted = False
+        self.is_associated = False
+        """Whether an association stands; until then the connection makes room where there are many."""
+        # A response is small, and the sender waits for it: Nagle would hold it back for an ACK.
+        with suppress(OSError):  # not TCP, or gone already; the next read tells
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def expect_by(self, deadline: float) -> None:
+        """Set when the reads from here on must have been answered, on the monotonic clock."""
+        self._deadline = deadline
+
+    def fill(self, size: int) -> None:
+        """Have at least so many bytes in the buffer; `size` is small.
+
+        Raises:
+            PeerGoneError: the connection ended first, or the deadline passed, or we were interrupted.
+        """
+        while self._end - self._start < size:
+            self._receive()
+
+    def unpack(self, layout: struct.Struct) -> tuple[int, ...]:
+        """Read one record of numbers; raises what `fill` does."""
+        if self._end - self._start < layout.size:
+            self.fill(layout.size)
+        start = self._start
+        self._start = start + layout.size
+        return layout.unpack_from(self._buffer, start)
+
+    def some(self, limit: int) -> memoryview:
+        """Give 1 to `limit` bytes of what has arrived, valid until the next read; raises what `fill` does."""
+        start = self._start
+        if start == self._end:
+            self._receive()
+            start = self._start
+        self._start = min(self._end, start + limit)
+        return self._view[start : self._start]
+
+    def exactly(self, size: int) -> bytes:
+        """Read so many bytes, whose number the caller has bounded; raises what `fill` does."""
+        parts: list[bytes] = []
+        while size:
+            part = bytes(self.some(size))
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+    def _receive(self) -> None:
+        start, end = self._start, self._end
+        if start == end:
+            self._start = start = end = 0
+        elif start:
+            self._buffer[: end - start] = self._buffer[start:end]
+            self._start, end = 0, end - start
+            self._end = end
+        if self.is_interrupted:
+            raise PeerGoneError("the node is stopping")
+        left_s = self._deadline - time.monotonic()
+        if left_s <= 0:
+            raise PeerGoneError("the peer was silent, or slow, for longer than we wait")
+        try:
+            self._connection.settimeout(left_s)
+            count = self._connection.recv_into(self._view[end:])
+        except TimeoutError as error:
+            raise PeerGoneError("the peer was silent for longer than we wait") from error
+        except OSError as error:
+            raise PeerGoneError(f"the connection broke: {error.strerror or error}") from error
+        if not count:
+            raise PeerGoneError("the peer closed the connection")
+        self._end = end + count
+
+    def send(self, data: bytes, *, timeout_s: float) -> None:
+        """Send everything.
+
+        Raises:
+            PeerGoneError: the peer does not read it in time, or is gone.
+        """
+        try:
+            self._connection.settimeout(timeout_s)
+            self._connection.sendall(data)
+        except OSError as error:
+            raise PeerGoneError("the peer does not take our answer") from error
+
+    def interrupt(self) -> None:
+        """End the reading thread's wait, now and from here on; it can still send. For other threads."""
+        self.is_interrupted = True
+        with suppress(OSError):
+            # Not SSLSocket.shutdown, which would take the encryption off the connection.
+            socket.socket.shutdown(self._connection, socket.SHUT_RD)
+
+    def cut(self) -> None:
+        """End every wait of the connection's thread, a send too. For other threads."""
+        self.is_interrupted = True
+        with suppress(OSError):
+            socket.socket.shutdown(self._connection, socket.SHUT_RDWR)
+
+    def say_last(self, data: bytes) -> None:
+        """Send our last PDU, if any, and nothing after it; a peer that is gone is no error."""
+        with suppress(PeerGoneError, OSError):
+            if data:
+                self.send(data, timeout_s=_LINGER_S)
+            socket.socket.shutdown(self._connection, socket.SHUT_WR)
+
+    def linger(self) -> None:
+        """Give the peer a moment to take our last words and to close (PS3.8 9.2, state 13)."""
+        deadline = time.monotonic() + _LINGER_S
+        with suppress(OSError):
+            while (left_s := deadline - time.monotonic()) > 0 and not self.is_interrupted:
+                self._connection.settimeout(left_s)
+                if not self._connection.recv_into(self._view):
+                    break
+
+    def close(self) -> None:
+        """Close the connection."""
+        with suppress(OSError):
+            self._connection.close()
