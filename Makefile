@@ -2,7 +2,7 @@
 #   make demo        a study goes into a PACS, a denoised series comes back; ends with a table and a picture
 #   make test        lint, types, layers, wheel, tests
 #   make serve       leave the node running with dae-pacs.toml (made from the sample where there is none)
-#   make benchmarks  measure everything (half an hour on a quiet machine), render benchmarks/RESULTS.md
+#   make benchmarks  measure everything (hours: models are trained), render benchmarks/RESULTS.md
 #   make lint        ruff, mypy, import-linter
 #   make format      let ruff put the code into its form
 #   make clean       remove what was built and cached; keeps .venv and the spool
@@ -25,7 +25,9 @@ serve: $(SET_UP) dae-pacs.toml
 benchmarks: $(SET_UP)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/node.py
+	$(BIN)/python benchmarks/noise.py
 	$(BIN)/python benchmarks/denoising.py
+	$(BIN)/python benchmarks/receive.py
 	$(BIN)/python benchmarks/judges.py
 	$(BIN)/python benchmarks/multiframe.py
 	$(BIN)/python benchmarks/roundtrip.py
