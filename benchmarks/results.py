@@ -9,8 +9,10 @@ import itertools
 import json
 import operator
 import os
+import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,41 @@ KEYS = (
 )
 
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows that read better side by side."""
+
+    title: str
+    pattern: re.Pattern[str]
+    """Of an id; its groups `row` and `column` say where the row stands."""
+
+
+TABLES = tuple(
+    Table(title, re.compile(pattern))
+    for title, pattern in (
+        (
+            "Denoising: PSNR, dB",
+            r"denoising_psnr_(?P<row>(?!textured).+)_(?P<column>uncorrelated|correlated|jpeg)_db",
+        ),
+        (
+            "Denoising: PSNR of textured parts, dB",
+            r"denoising_psnr_textured_(?P<row>.+)_(?P<column>uncorrelated|correlated|jpeg)_db",
+        ),
+        ("Denoising: SSIM", r"denoising_ssim_(?P<row>.+)_(?P<column>uncorrelated|correlated|jpeg)"),
+        (
+            "Denoising: PSNR by level of noise, dB",
+            r"denoising_psnr_(?P<row>.+)_(?P<column>(?:uncorrelated|correlated|jpeg)_at_[\d.]+)_db",
+        ),
+        (
+            "Denoising: PSNR against steps of training, dB",
+            r"denoising_curve_(?P<row>.+_(?:uncorrelated|correlated|jpeg))_(?P<column>\d+)_db",
+        ),
+    )
+)
+"""A row may be in one; besides, its cell has ± the row's `peer_value` where `peer` is "standard error"."""
+STANDARD_ERROR = "standard error"
 
 
 def record(rows: list[Row], *, results: Path = RESULTS) -> None:
@@ -83,11 +120,56 @@ def render(rows: list[Row], promised: list[Row]) -> str:
     ]
     missing = [f"`{promise['id']}`" for promise in promised if promise["id"] not in measured]
     lines += ["", "Not measured yet: " + (", ".join(missing) or "nothing") + "."]
-    others = [row for row in rows if row["id"] not in known]
+    others = [row for row in rows if row["id"] not in known and _table_of(row) is None]
     if others:
         lines += ["", "## Measured besides", "", "| | measured |", "|---|---|"]
         lines += [f"| `{row['id']}` | {_value(row)} |" for row in others]
+    for table in TABLES:
+        lines += _table_lines(table, rows)
     return "\n".join([*lines, "", "## How", "", *_origins(rows)]) + "\n"
+
+
+def _table_of(row: Row) -> Table | None:
+    return next((table for table in TABLES if table.pattern.fullmatch(row["id"])), None)
+
+
+def _table_lines(table: Table, rows: list[Row]) -> list[str]:
+    """Write a table's rows, the best of its first column first; nothing where there are none."""
+    cells: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        if found := table.pattern.fullmatch(row["id"]):
+            cells.setdefault(found["row"], {})[found["column"]] = row
+    if not cells:
+        return []
+    columns = sorted({column for line in cells.values() for column in line}, key=_by_number)
+    lines = ["", f"## {table.title}", "", f"| | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
+    names = sorted(cells, key=lambda name: [_rank(cells[name].get(column)) for column in columns])
+    return lines + [
+        f"| {name} | {' | '.join(_cell(cells[name].get(column)) for column in columns)} |" for name in names
+    ]
+
+
+def _by_number(column: str) -> tuple[str, float]:
+    """Sort "x_at_0.1" behind "x_at_0.05", and 1600 behind 200."""
+    words, _, number = column.rpartition("_")
+    try:
+        return words, float(number)
+    except ValueError:
+        return column, 0.0
+
+
+def _rank(row: Row | None) -> float:
+    return -row["value"] if row is not None and row["value"] is not None else float("inf")
+
+
+def _cell(row: Row | None) -> str:
+    if row is None:
+        return ""
+    if row["value"] is None:
+        return "-"
+    digits = 2 if row["unit"] else 3
+    error = f" ± {row['peer_value']:.{digits}f}" if row["peer"] == STANDARD_ERROR else ""
+    return f"{row['value']:.{digits}f}{error}"
 
 
 def _origins(rows: list[Row]) -> list[str]:
@@ -96,7 +178,13 @@ def _origins(rows: list[Row]) -> list[str]:
     key = operator.itemgetter("command", "machine", "commit", "date")
     for origin, group in itertools.groupby(sorted(rows, key=key), key=key):
         lines.append("`{}` on {}, commit {}, {}:".format(*origin))
-        lines += [f"- `{row['id']}`" + (f": {row['note']}" if row["note"] else "") for row in group]
+        told: set[str] = set()
+        for row in group:
+            if _table_of(row) is None:
+                lines.append(f"- `{row['id']}`" + (f": {row['note']}" if row["note"] else ""))
+            elif row["note"] and row["note"] not in told:  # the same of all a method's rows
+                told.add(row["note"])
+                lines.append(f"- `{row['id']}` and its like: {row['note']}")
         lines.append("")
     return lines[:-1]
 
