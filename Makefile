@@ -27,6 +27,7 @@ benchmarks: $(SET_UP)
 	$(BIN)/python benchmarks/node.py
 	$(BIN)/python benchmarks/noise.py
 	$(BIN)/python benchmarks/denoising.py
+	$(BIN)/python benchmarks/ct_noise.py
 	$(BIN)/python benchmarks/receive.py
 	$(BIN)/python benchmarks/judges.py
 	$(BIN)/python benchmarks/multiframe.py
