@@ -104,7 +104,15 @@ def works(node: NodeProcess, folder: Path) -> None:
 
 def worker_of(node: NodeProcess) -> psutil.Process | None:
     children = psutil.Process(node.pid).children(recursive=True)
-    return next((child for child in children if "spawn_main" in " ".join(child.cmdline())), None)
+    return next((child for child in children if "spawn_main" in " ".join(command_of(child))), None)
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    """Give its command line; none of one that has just ended."""
+    try:
+        return process.cmdline()
+    except (psutil.ZombieProcess, psutil.NoSuchProcess):
+        return []
 
 
 def peak_mb(pid: int) -> float:
