@@ -15,10 +15,9 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
+from denoising_methods import blurred, nlm_at_each_strength
 from numpy.typing import NDArray
 from results import record
-from scipy.ndimage import gaussian_filter
-from skimage.restoration import denoise_nl_means
 
 from dae_pacs.denoise.engine import open_denoiser
 from dae_pacs.denoise.protocol import Denoiser
@@ -33,8 +32,6 @@ LEVELS = (0.005, 0.015, 0.045)
 KERNEL_PEAKS = (0.12, 0.25)
 """Cycles per pixel: a soft and a sharp kernel."""
 SIGNAL_SHARE = 0.1
-BLUR_SIGMAS_PX = (0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0)
-NLM_STRENGTHS = (0.6, 0.8, 1.1)
 
 Plane = NDArray[np.float32]
 Method = Callable[[Plane, Plane, Noise], Plane]
@@ -75,17 +72,11 @@ def methods() -> dict[str, Method]:
 
 
 def best_blur(noisy: Plane, clean: Plane, _: Noise) -> Plane:
-    return min((gaussian_filter(noisy, s) for s in BLUR_SIGMAS_PX), key=lambda made: -psnr(made, clean))
+    return max(blurred(noisy), key=lambda made: psnr(made, clean))
 
 
 def nlm(noisy: Plane, clean: Plane, noise: Noise) -> Plane:
-    z = noise.model().stabilise(noisy)
-    made = [
-        denoise_nl_means(z, patch_size=5, patch_distance=6, h=h, sigma=1.0, fast_mode=True)
-        for h in NLM_STRENGTHS
-    ]
-    inverted = [noise.model().invert(plane.astype(np.float32)) for plane in made]
-    return min(inverted, key=lambda plane: -psnr(plane, clean))
+    return max(nlm_at_each_strength(noisy, noise.model()), key=lambda made: psnr(made, clean))
 
 
 def model(denoiser: Denoiser, *, is_told: bool) -> Method:

@@ -29,18 +29,27 @@ Blind = Mapping[tuple[str, float], NoiseModel]
 
 def best_blur(case: Case) -> Plane:
     """Blur with the sigma that the reference says is best."""
-    return _best(case, [gaussian_filter(case.noisy, sigma) for sigma in BLUR_SIGMAS_PX])
+    return _best(case, blurred(case.noisy))
+
+
+def blurred(noisy: Plane) -> list[Plane]:
+    """Blur with each sigma."""
+    return [gaussian_filter(noisy, sigma) for sigma in BLUR_SIGMAS_PX]
 
 
 def nlm(case: Case) -> Plane:
     """Non-local means on the stabilised image, with the strength that the reference says is best."""
-    model = case.true_model()
-    z = model.stabilise(case.noisy)
+    return _best(case, nlm_at_each_strength(case.noisy, case.true_model()))
+
+
+def nlm_at_each_strength(noisy: Plane, model: NoiseModel) -> list[Plane]:
+    """Stabilise, smooth with each strength, and invert."""
+    z = model.stabilise(noisy)
     smoothed = [
         denoise_nl_means(z, patch_size=5, patch_distance=6, h=h, sigma=1.0, fast_mode=True)
         for h in NLM_STRENGTHS
     ]
-    return _best(case, [model.invert(plane.astype(np.float32)) for plane in smoothed])
+    return [model.invert(plane.astype(np.float32)) for plane in smoothed]
 
 
 def wavelet(case: Case) -> Plane:

@@ -102,8 +102,10 @@ def main() -> None:
             _sending(plan, inputs),
             _large_object(plan),
         ]
+    # Relative to where it runs: the table is read on other machines.
+    shown = [os.path.relpath(part) if Path(part).is_absolute() else part for part in sys.argv[1:]]
     for row in rows:
-        row["command"] = " ".join(["python benchmarks/receive.py", *sys.argv[1:]])
+        row["command"] = " ".join(["python benchmarks/receive.py", *shown])
         print(row)
     if not given.dry:
         record(rows)

@@ -8,10 +8,10 @@ import torch
 from monai.transforms import MapTransform
 from numpy.typing import NDArray
 
+from dae_pacs.noise.estimate import MAD_TO_SIGMA
+
 RANGE_PERCENTILES = (0.5, 99.5)
 """What counts as black and white of a reference; a few hot pixels must not set the scale."""
-MAD_TO_SIGMA = 1.4826
-"""Median absolute deviation of a normal distribution to its standard deviation (Rousseeuw & Croux 1993)."""
 
 
 class MakeReferenced(MapTransform):
