@@ -4,6 +4,7 @@ import signal
 import threading
 from pathlib import Path
 
+from dae_pacs import failpoints
 from dae_pacs.config.load import load
 from dae_pacs.config.model import Settings
 from dae_pacs.log import configure
@@ -19,6 +20,7 @@ def run(*, config: Path | None, model: str | None, port: int | None) -> int:
     """
     settings = _overridden(load(config), model, port)
     configure(settings.log)
+    failpoints.arm_from_environment()
     asked_to_stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: asked_to_stop.set())

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from dae_pacs import failpoints
 from dae_pacs.config.describe import bare_kind, expectation, models_inside, toml
 from dae_pacs.config.model import ENV_DELIMITER, ENV_PREFIX, Settings
 
@@ -30,6 +31,8 @@ def explain(error: ValidationError, values: Mapping[str, object]) -> list[str]:
 def stray_variables() -> Iterator[str]:
     """Name the environment variables that look like settings but are none; pydantic passes over them."""
     for name in sorted(os.environ):
+        if name in failpoints.VARIABLES:
+            continue
         section = name.upper().removeprefix(ENV_PREFIX).split(ENV_DELIMITER)[0].lower()
         if name.upper().startswith(ENV_PREFIX) and section not in Settings.model_fields:
             close = difflib.get_close_matches(section, Settings.model_fields, n=1)

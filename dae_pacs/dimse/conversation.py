@@ -17,6 +17,7 @@ from dae_pacs.dimse.refusals import Answer
 from dae_pacs.dimse.settings import ScpSettings
 from dae_pacs.dimse.wire import Wire
 from dae_pacs.errors import ProtocolError
+from dae_pacs.failpoints import reach
 
 Begin = Callable[[Command, Context], Reception]
 """Opens the reception of one object."""
@@ -178,3 +179,5 @@ class Conversation:
             ),
             timeout_s=self._settings.dimse_timeout_s,
         )
+        if request.field == commands.C_STORE_RQ:
+            reach("receive.answered")

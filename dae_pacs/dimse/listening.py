@@ -18,6 +18,7 @@ from typing import Final
 
 from dae_pacs.dimse.wire import Wire
 from dae_pacs.errors import ServiceError
+from dae_pacs.failpoints import reach
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +94,7 @@ class Listener:
 
     def _accept(self) -> None:
         while not self._stopping.is_set():
+            reach("thread.accept")
             try:
                 connection, address = self._socket.accept()
             except TimeoutError:

@@ -21,6 +21,7 @@ from dae_pacs.dimse.roster import Roster
 from dae_pacs.dimse.settings import ScpSettings
 from dae_pacs.dimse.wire import Wire
 from dae_pacs.errors import DaePacsError, PeerGoneError, ProtocolError, ServiceError
+from dae_pacs.failpoints import reach
 
 __all__ = ["Answer", "Incoming", "ScpSettings", "SpoolFile", "StorageSCP"]
 
@@ -179,6 +180,7 @@ class StorageSCP:
         if not visit.objects:
             return
         try:
+            reach("receive.association_ended")
             self._association_ended(visit.caller.association)
         except (DaePacsError, OSError) as error:
             logger.error(  # noqa: TRY400 - a message of ours says more than its traceback

@@ -14,6 +14,7 @@ from dae_pacs.dimse.contexts import EXPLICIT_LITTLE_ENDIAN
 from dae_pacs.dimse.requestor import Requestor, associate
 from dae_pacs.dimse.statuses import Outcome
 from dae_pacs.errors import InputError, NotDicomError, PeerError
+from dae_pacs.failpoints import reach
 
 __all__ = ["Outcome", "Outgoing", "PeerAddress", "SendResult", "echo", "outgoing", "parse_peer", "send"]
 
@@ -182,6 +183,7 @@ def _send_file(requestor: Requestor, item: Outgoing) -> SendResult:
             return SendResult(
                 item, Outcome.RETRY, None, f"the file {item.path.name} can't be read: {error.strerror}"
             )
+        reach("send.storing")
         response = requestor.store(item.context, item.SOPInstanceUID, file=file, size_bytes=size_bytes)
     outcome = statuses.classify(response.status)
     comment = f": {response.comment}" if response.comment else ""

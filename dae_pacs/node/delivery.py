@@ -12,6 +12,7 @@ from pathlib import Path
 from dae_pacs.dimse.scu import Outgoing, PeerAddress, SendResult, send
 from dae_pacs.dimse.statuses import Outcome
 from dae_pacs.errors import PeerError
+from dae_pacs.failpoints import reach
 from dae_pacs.image.files import plain_copy
 from dae_pacs.node.bell import Bell
 from dae_pacs.spool.files import SpoolFiles
@@ -63,6 +64,7 @@ class Courier:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
+            reach("thread.courier")
             heard = self._results.heard()
             owed = self._take()
             if owed:
@@ -74,6 +76,8 @@ class Courier:
         """Take what is due, unless another courier of this destination has it already."""
         due = self._ledger.due(self._name, now=time.time(), limit=BATCH)
         taken = set(self._ledger.sending([delivery.id for delivery in due])) if due else set()
+        if taken:
+            reach("send.taken")
         return [delivery for delivery in due if delivery.id in taken]
 
     def _deliver(self, owed: Sequence[Delivery]) -> None:
@@ -81,6 +85,7 @@ class Courier:
         retry_at, reason = time.time() + backoff_s(1), "the sending of its batch was cut short"
 
         def record(result: SendResult) -> None:
+            reach("send.answered")
             self._record(unsent[result.outgoing.SOPInstanceUID], result)
             del unsent[result.outgoing.SOPInstanceUID]
 
@@ -119,6 +124,7 @@ class Courier:
         if result.outcome in (Outcome.SENT, Outcome.WARNING):
             warning = result.message if result.outcome is Outcome.WARNING else None
             self._ledger.delivered(delivery.id, warning=warning, now=time.time())
+            reach("mark.delivered")
         elif result.outcome is Outcome.RETRY:
             retry_at = time.time() + backoff_s(delivery.attempts)
             self._ledger.postpone(delivery.id, error=result.message, next_try_at=retry_at)

@@ -10,6 +10,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from dae_pacs.errors import SpoolError
+from dae_pacs.failpoints import reach
 from dae_pacs.image.derive import derived_series_number
 from dae_pacs.node.bell import Bell
 from dae_pacs.node.events import Calibrated, Derived, Event, Failed, Finished, Rejected, SeriesTask, Source
@@ -77,6 +78,7 @@ class Dispatcher:
         while not self._stopping.is_set():
             if self._process is None or not self._process.is_alive():
                 self._start_worker()
+            reach("thread.dispatcher")
             heard = self._work.heard()
             job = self._ledger.claim_job(self._owner, lease_s=self._settings.lease_s, now=time.time())
             if job is None:
@@ -119,6 +121,7 @@ class Dispatcher:
         self._stopping.wait(RESTART_PAUSE_S)
 
     def _do(self, job: Job) -> None:
+        reach("job.claimed")
         task = self._task(job)
         if not task.sources:
             self._ledger.finish_job(job.id, self._owner, stages={}, now=time.time())
@@ -133,6 +136,7 @@ class Dispatcher:
             self._end_worker()  # what it still has to say would be taken for the next job's
             raise
         if isinstance(outcome, Finished):
+            reach("job.finishing")
             stages = outcome.stage_seconds
             self._ledger.finish_job(job.id, self._owner, stages=stages, now=time.time())
             logger.info("job done", extra={"job": job.id, **_rounded(stages)})
@@ -203,6 +207,7 @@ class Dispatcher:
         return self._ledger.heartbeat(job_id, self._owner, lease_s=lease_s, now=time.time())
 
     def _record(self, job_id: int, event: Calibrated | Derived | Rejected) -> None:
+        reach("job.told")
         if isinstance(event, Calibrated):
             self._ledger.set_noise(job_id, event.noise)
         elif isinstance(event, Rejected):

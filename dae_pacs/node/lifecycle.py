@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dae_pacs.config.model import Settings
 from dae_pacs.dimse.scp import ScpSettings, StorageSCP
 from dae_pacs.errors import SpoolError, SpoolFullError
+from dae_pacs.failpoints import reach
 from dae_pacs.node.bell import Bell
 from dae_pacs.node.delivery import Courier, Spool
 from dae_pacs.node.dispatch import Dispatcher, DispatchSettings
@@ -131,6 +132,7 @@ class Node:
     def _tick(self) -> None:
         next_sweep = time.monotonic()
         while not self._stopping.wait(TICK_S):
+            reach("thread.clock")
             sweep_now = time.monotonic() >= next_sweep
             if sweep_now:
                 next_sweep += self._settings.retention.sweep_s

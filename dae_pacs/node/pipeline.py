@@ -19,6 +19,7 @@ from pydicom import Dataset
 
 from dae_pacs.denoise.protocol import Denoiser
 from dae_pacs.errors import InputError
+from dae_pacs.failpoints import reach
 from dae_pacs.image import files
 from dae_pacs.image.derive import Derivation, derive_header
 from dae_pacs.image.pixel_file import pixel_file
@@ -125,23 +126,28 @@ def _sample(work: _Work, source: Source) -> tuple[list[NDArray[np.float32]], lis
 def _denoise_object(work: _Work, source: Source, noise: NoiseModel) -> tuple[Dataset, Path]:
     """Denoise one object into a derived file; return its header and its place."""
     clock = work.clock
+    reach("decode.opening")
     with clock.stage("decode"):
         image = work.reader.open(source.path)
     with clock.stage("encode"):
         derived = _derive_header(work, source, image, noise)
         path = work.name_file(source, derived)
+        reach("derive.writing")
         with pixel_file(path, derived, with_extremes=True) as add:
             for first, stop in image.layout.runs():
                 with clock.stage("decode"):
                     decoded = work.reader.decode(image, first, stop)
+                reach("infer.starting")
                 with clock.stage("denoise"):
                     clean = work.denoiser.denoise(
                         decoded.values, decoded.keep, noise=noise, strength=work.strength
                     )
+                reach("infer.done")
                 stored = encode(clean, decoded)
                 if work.task.kind == "removed":
                     stored = difference(decoded.stored, stored, decoded.layout)
                 add(stored)
+    reach("derive.written")
     return derived, path
 
 

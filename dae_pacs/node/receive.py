@@ -12,6 +12,7 @@ from dae_pacs.config.model import ModelSettings, Rule
 from dae_pacs.dimse.scp import Answer, Incoming
 from dae_pacs.dimse.statuses import DUPLICATE_INSTANCE, MISMATCH, SUCCESS
 from dae_pacs.errors import SpoolError
+from dae_pacs.failpoints import reach
 from dae_pacs.image.header import Summary, read_header, summarise
 from dae_pacs.node.bell import Bell
 from dae_pacs.node.routing import decide
@@ -39,6 +40,7 @@ class Receiver:
             NotDicomError: the data set is cut short or can't be parsed.
             SpoolError: it can't be put on stable storage.
         """
+        reach("receive.arrived")
         file = _spool_file(incoming)
         with file.reading() as arrived:
             header = read_header(arrived)
@@ -56,12 +58,14 @@ class Receiver:
             SOPInstanceUID=incoming.SOPInstanceUID,
             transfer_syntax_uid=incoming.transfer_syntax_uid,
         )
+        reach("receive.flushed")
         new = _as_new(summary, incoming, file, path)
         outcome = self.ledger.keep(new, plan)
         logger.debug("object received", extra={"outcome": outcome.value, "action": plan.action})
         if outcome is KeepOutcome.CONFLICT:
             return Answer(DUPLICATE_INSTANCE, "another object with this UID is kept; see quarantine")
         self.results.ring()
+        reach("receive.kept")
         return Answer(SUCCESS)
 
     def _plan(self, header: Dataset, summary: Summary, incoming: Incoming) -> Plan:

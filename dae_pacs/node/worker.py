@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pydicom import Dataset
 
+from dae_pacs import failpoints
 from dae_pacs.config.model import LogSettings
 from dae_pacs.denoise.protocol import Denoiser
 from dae_pacs.errors import DaePacsError
@@ -46,6 +47,7 @@ def run_worker(pipe: Connection, settings: WorkerSettings) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _die_with_the_node()
     configure(settings.log)
+    failpoints.arm_from_environment()
     models, files = Models(settings), SpoolFiles(settings.spool)
     try:
         models.get(settings.model)

@@ -14,6 +14,7 @@ from typing import Final
 
 from dae_pacs.durable import flush_folder
 from dae_pacs.errors import SpoolError, SpoolFullError, TransitionError
+from dae_pacs.failpoints import reach
 from dae_pacs.spool.files import spool_error
 from dae_pacs.spool.states import TRANSITIONS
 
@@ -141,11 +142,13 @@ class Database:
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield self._writer
+                reach("journal.writing")
                 self._writer.execute("COMMIT")
             except BaseException:
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")
                 raise
+        reach("journal.committed")
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:

@@ -22,6 +22,7 @@ from typing import BinaryIO, Final
 
 from dae_pacs.durable import flush_file, flush_folder, move_into_place
 from dae_pacs.errors import SpoolError, SpoolFullError
+from dae_pacs.failpoints import reach
 
 _log = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class IncomingFile:
         self._head: bytearray | None = bytearray()
         self._meta_bytes_left = 0
         try:
+            reach("receive.opening")
             self._file: BinaryIO = path.open("xb")
         except OSError as error:
             raise spool_error(error, "opening a file for an incoming object") from error
@@ -74,6 +76,7 @@ class IncomingFile:
             SpoolError: the disk refuses.
         """
         try:
+            reach("receive.writing")
             self._file.write(data)
         except OSError as error:
             raise spool_error(error, "writing an incoming object") from error
@@ -212,6 +215,7 @@ class SpoolFiles:
         target = self._sharded(self.objects, key)
         try:
             with self._alone_with(target):
+                reach("receive.settling")
                 if target.exists():
                     # The same object again: the one that is durable stays until this one is.
                     incoming.flush()
@@ -229,6 +233,7 @@ class SpoolFiles:
         """
         incoming.path.replace(target)
         try:
+            reach("receive.moved")
             if self._folder_flush_s < _QUICK_FLUSH_S:
                 incoming.flush()
                 self._flush_folder_of(target)

@@ -8,6 +8,7 @@ from typing import Final
 
 from dae_pacs.durable import move_into_place
 from dae_pacs.errors import SpoolError
+from dae_pacs.failpoints import reach
 from dae_pacs.spool import deliveries, jobs
 from dae_pacs.spool.files import spool_error
 from dae_pacs.spool.records import KeepOutcome, NewInstance, Plan
@@ -185,6 +186,7 @@ def _quarantine(connection: sqlite3.Connection, new: NewInstance, plan: Plan, *,
     """Set apart an object whose UID is already taken by other bytes; the same one only once."""
     path = root / "quarantine" / new.path.name
     try:
+        reach("receive.quarantining")
         move_into_place(new.path, path)
     except OSError as error:
         raise spool_error(error, "moving an object to quarantine") from error

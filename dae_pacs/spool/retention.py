@@ -9,6 +9,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
+from dae_pacs.failpoints import reach
 from dae_pacs.spool.database import Database
 from dae_pacs.spool.files import spool_error
 from dae_pacs.spool.records import Instance
@@ -55,6 +56,7 @@ def remove(database: Database, instance_id: int) -> bool:
         ).rowcount
     if not changed:
         return False
+    reach("retention.removing")
     with database.writing() as connection:
         row = connection.execute("SELECT status, path FROM instances WHERE id = ?", (instance_id,)).fetchone()
         if row["status"] != "removed":
