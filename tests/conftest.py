@@ -1,6 +1,7 @@
 """Fixtures that more than one folder of tests uses: real parts, started on loopback, ended with the test."""
 
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -8,6 +9,10 @@ from pathlib import Path
 import pytest
 
 from dae_pacs.demo.orthanc import NodeAddress, Orthanc, Routing, find_orthanc
+
+sys.path.insert(0, str(Path(__file__).parent))  # for this folder's own module
+
+from authority import Authority
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -37,6 +42,18 @@ def start_orthanc(tmp_path: Path) -> Iterator[StartOrthanc]:
 def orthanc(start_orthanc: StartOrthanc) -> Orthanc:
     """One Orthanc that routes nothing."""
     return start_orthanc()
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """A certificate authority that everyone trusts."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def stranger_authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """A certificate authority that nobody trusts."""
+    return Authority(tmp_path_factory.mktemp("stranger"), "Stranger CA")
 
 
 @pytest.fixture

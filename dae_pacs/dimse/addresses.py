@@ -1,9 +1,13 @@
 """Who a peer is and where it listens."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from dae_pacs.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dae_pacs.dimse.tls_client import ClientTls
 
 _AE = re.compile(
     r"[\x20-\x5b\x5d-\x7e]{1,16}"
@@ -20,6 +24,8 @@ class PeerAddress:
     port: int
     connect_timeout_s: float = 10.0
     dimse_timeout_s: float = 15.0
+    tls: "ClientTls | None" = field(default=None, compare=False)
+    """How it is called over TLS; None where it is called in plain text."""
 
     def __str__(self) -> str:
         """Return AE@host:port, the form in which a peer is named in every message."""

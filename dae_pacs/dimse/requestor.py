@@ -195,6 +195,10 @@ def _connect(peer: PeerAddress) -> socket.socket:
         raise PeerError(f"{peer}: the host name can't be resolved: {error.strerror}") from error
     except OSError as error:
         raise PeerError(f"{peer}: can't be reached: {error.strerror or error}") from error
+    if peer.tls is not None:
+        connection = peer.tls.secure(
+            connection, peer=str(peer), host=peer.host, timeout_s=peer.connect_timeout_s
+        )
     connection.settimeout(peer.dimse_timeout_s)
     # A command without a data set must not wait for the ACK of what went before.
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,0 +1,122 @@
+"""Calling a peer over TLS: verified before a byte of DICOM is said, and never without."""
+
+import socket
+import ssl
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, cast
+
+from dae_pacs.dimse import certificates, tls_words
+from dae_pacs.dimse.certificates import Certificate
+from dae_pacs.dimse.tls import Identity, Reloading, client_context
+from dae_pacs.errors import PeerError
+
+ANY_NAME: Final = "any"
+"""In place of a name: the certificate may bear any."""
+_WRONG_NAME: Final = frozenset({62, 64})  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
+
+
+class TlsSocket(ssl.SSLSocket):
+    """A TLS connection that ends as TLS asks for."""
+
+    def shutdown(self, how: int) -> None:
+        """Say goodbye in TLS, then end the connection below; the encryption stays on it to its end."""
+        with suppress(OSError, ValueError):
+            self.settimeout(0)  # goodbye is said at once, and the peer's is not waited for
+            self.unwrap()
+        socket.socket.shutdown(self, how)
+
+
+class ClientTls:
+    """How one peer is called over TLS."""
+
+    def __init__(
+        self,
+        identity: Identity | None,
+        *,
+        trust: Path | None,
+        name: str | None = None,
+        fingerprint: str | None = None,
+        minimum: str = "1.2",
+    ) -> None:
+        """Read the files.
+
+        Args:
+            identity: our certificate, for a peer that asks for one.
+            trust: certificates of those whose signature we believe, or the peer's own.
+            name: the name that its certificate must bear; None for the host's, `ANY_NAME` for any.
+            fingerprint: SHA-256 of its certificate, which is then the one thing that is asked of it.
+            minimum: the least version of TLS.
+
+        Raises:
+            ConfigError: a file can't be used.
+        """
+        self._name = name
+        self._fingerprint = fingerprint
+        trusted = None if fingerprint else trust
+        files = (*(identity.files if identity else ()), *((trusted,) if trusted else ()))
+        self._context = Reloading(
+            files,
+            lambda: client_context(identity, trust=trusted, check_name=name != ANY_NAME, minimum=minimum),
+        )
+        self.seen: Certificate | None = None
+        """The certificate that the peer showed last."""
+
+    @property
+    def problem(self) -> str:
+        """Why the files that are there now are not in force; empty when they are."""
+        return self._context.problem
+
+    def secure(self, connection: socket.socket, *, peer: str, host: str, timeout_s: float) -> TlsSocket:
+        """Shake hands, and verify whom with; the connection is closed where that fails.
+
+        Args:
+            connection: a connected socket, owned by what is returned.
+            peer: how the peer is named in messages.
+            host: its host, whose name the certificate must bear where no other was set.
+            timeout_s: for the whole handshake.
+
+        Raises:
+            PeerError: it is not the one that we want to talk to, or speaks no TLS, or refuses us.
+        """
+        name = host if self._name in {None, ANY_NAME} else str(self._name)
+        context = self._context.get()
+        context.sslsocket_class = TlsSocket
+        held: socket.socket = connection
+        try:
+            connection.settimeout(timeout_s)
+            secured = cast(
+                TlsSocket,
+                context.wrap_socket(connection, server_hostname=name, do_handshake_on_connect=False),
+            )
+            held = secured
+            secured.do_handshake()
+        except OSError as error:
+            held.close()
+            raise PeerError(f"{peer}: no TLS with it: {_words(error, name)}") from error
+        try:
+            self._verify(secured, peer)
+        except PeerError:
+            held.close()
+            raise
+        return secured
+
+    def _verify(self, secured: TlsSocket, peer: str) -> None:
+        """Note the certificate that was shown, and hold it against the fingerprint, where that counts."""
+        der = secured.getpeercert(binary_form=True)
+        if der is None:
+            raise PeerError(f"{peer}: no TLS with it: it shows no certificate")
+        self.seen = certificates.of_der(der)
+        wanted = self._fingerprint
+        if wanted is not None and not certificates.same_fingerprint(self.seen.fingerprint, wanted):
+            raise PeerError(
+                f"{peer}: no TLS with it: its certificate is another than the one of tls_fingerprint; it has "
+                f"{self.seen.fingerprint}. Change the setting only if the peer's administrator confirms that"
+            )
+
+
+def _words(error: OSError, name: str) -> str:
+    words = tls_words.of_handshake(error)
+    if isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in _WRONG_NAME:
+        words += f" ({name}); set tls_name to what it bears, which dae-pacs tls check shows"
+    return words
