@@ -1,10 +1,12 @@
 """A real node as a process of its own, for the demo, the tests and the benchmarks."""
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,11 +21,20 @@ STOP_TIMEOUT_S = 40.0
 class NodeProcess:
     """`dae-pacs serve` with a configuration in a folder of its own; it can be killed and started again."""
 
-    def __init__(self, folder: Path, configuration: str, *, ae_title: str, port: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        configuration: str,
+        *,
+        ae_title: str,
+        port: int,
+        program: Sequence[str] = ("-m", "dae_pacs"),
+    ) -> None:
         self.folder = folder.absolute()  # the process gets it as its working folder
         self.config_path = self.folder / "dae-pacs.toml"
         self.address = PeerAddress(ae_title, "127.0.0.1", port)
         self._configuration = configuration
+        self._program = tuple(program)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -42,8 +53,11 @@ class NodeProcess:
             raise ServiceError("the node was not started")
         return self._process.pid
 
-    def start(self) -> float:
+    def start(self, **environment: str) -> float:
         """Start the node and wait until it answers C-ECHO; return the seconds that took.
+
+        Args:
+            environment: variables of its process, on top of ours.
 
         Raises:
             ServiceError: it ends, or does not answer in time; the message holds the end of its log.
@@ -53,7 +67,8 @@ class NodeProcess:
         started = time.monotonic()
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  our own interpreter and module
-                [sys.executable, "-m", "dae_pacs", "serve", "--config", str(self.config_path)],
+                [sys.executable, *self._program, "serve", "--config", str(self.config_path)],
+                env=os.environ | environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
