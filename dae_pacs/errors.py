@@ -13,6 +13,7 @@ DaePacsError
 │   └── TransitionError     a state change that the ledger's table does not allow
 ├── PeerError               a peer refuses, is down, or breaks the protocol
 │   ├── PeerGoneError       its connection ended, or it was silent for too long
+│   ├── RejectedError       it rejected the association
 │   └── ProtocolError       it sent what PS3.7 or PS3.8 does not allow, or more than we take
 ├── ServiceError            the node can't start or go on (port in use, worker gone)
 └── TrainingError           a training run can't start or go on
@@ -71,6 +72,15 @@ class PeerError(DaePacsError):
 
 class PeerGoneError(PeerError):
     """A peer's connection ended, or the peer was silent for longer than we wait."""
+
+
+class RejectedError(PeerError):
+    """A peer rejected an association (PS3.8 9.3.4)."""
+
+    def __init__(self, message: str, *, is_permanent: bool) -> None:
+        """Keep the words, and whether the peer says that asking again is of no use (PS3.8 Table 9-21)."""
+        super().__init__(message)
+        self.is_permanent = is_permanent
 
 
 class ProtocolError(PeerError):

@@ -1,7 +1,7 @@
 """Negotiate an association as its acceptor: pynetdicom's codec and rules, our socket and our bounds.
 
-This file and `requestor.py` alone know pynetdicom from the inside; `library.prepare` refuses versions that
-they were not tried with. Of an acceptor's pynetdicom only what has neither thread nor socket is used: the
+This file alone knows pynetdicom from the inside; `library.prepare` refuses versions that it was not tried
+with. Of an acceptor's pynetdicom only what has neither thread nor socket is used: the
 PDUs' encoding and the matching of presentation contexts.
 """
 

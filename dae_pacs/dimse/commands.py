@@ -13,6 +13,8 @@ from dae_pacs.errors import ProtocolError
 C_STORE_RQ: Final = 0x0001  # PS3.7 E.1-1, Command Field (0000,0100)
 C_ECHO_RQ: Final = 0x0030
 C_CANCEL_RQ: Final = 0x0FFF
+N_EVENT_REPORT_RQ: Final = 0x0100
+N_ACTION_RQ: Final = 0x0130
 RESPONSE: Final = 0x8000
 """The bit that makes a request's command field that of its response."""
 MAX_BYTES: Final = 16384
@@ -31,6 +33,7 @@ _DATA_SET_TYPE: Final = 0x0800
 _STATUS: Final = 0x0900
 _ERROR_COMMENT: Final = 0x0902
 _AFFECTED_SOP_INSTANCE_UID: Final = 0x1000
+_EVENT_TYPE_ID: Final = 0x1002
 
 _UID: Final = re.compile(r"[0-9]+(\.[0-9]+)+")
 _UID_CHARACTERS: Final = 64  # PS3.5 9.1
@@ -47,6 +50,50 @@ class Command:
     sop_class_uid: str
     sop_instance_uid: str
     has_data_set: bool
+    event_type_id: int | None = None
+    """Of an N-EVENT-REPORT (PS3.7 10.3.1)."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a response's command set says."""
+
+    field: int
+    message_id: int | None
+    """Of the request that it answers."""
+    status: int | None
+    comment: str
+
+
+def peek(data: bytes) -> tuple[int, bool]:
+    """Tell a command set's Command Field, and whether a data set follows.
+
+    Raises:
+        ProtocolError: it is none, or does not say.
+    """
+    values = _elements(data)
+    field, data_set_type = _number(values, _COMMAND_FIELD), _number(values, _DATA_SET_TYPE)
+    if field is None or data_set_type is None:
+        raise ProtocolError("a command set without Command Field or Command Data Set Type (0000,0100/0800)")
+    return field, data_set_type != _WITHOUT_DATA_SET
+
+
+def parse_reply(data: bytes) -> Reply:
+    """Read the command set of a response.
+
+    Raises:
+        ProtocolError: it is none.
+    """
+    values = _elements(data)
+    field = _number(values, _COMMAND_FIELD)
+    if field is None or not field & RESPONSE:
+        raise ProtocolError("a command set that is no response, where one was due")
+    return Reply(
+        field=field,
+        message_id=_number(values, _MESSAGE_ID_RESPONDED_TO),
+        status=_number(values, _STATUS),
+        comment=_text(values, _ERROR_COMMENT),
+    )
 
 
 def parse(data: bytes) -> Command:
@@ -72,6 +119,7 @@ def parse(data: bytes) -> Command:
         sop_class_uid=_text(values, _AFFECTED_SOP_CLASS_UID) or _text(values, _REQUESTED_SOP_CLASS_UID),
         sop_instance_uid=_text(values, _AFFECTED_SOP_INSTANCE_UID),
         has_data_set=data_set_type != _WITHOUT_DATA_SET,
+        event_type_id=_number(values, _EVENT_TYPE_ID),
     )
 
 

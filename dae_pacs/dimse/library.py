@@ -1,4 +1,4 @@
-"""The one place where pynetdicom's module-level settings change; called when a service starts or sends."""
+"""The one place where pynetdicom's module-level settings change; called when a service starts."""
 
 import logging
 import re
@@ -11,7 +11,7 @@ from dae_pacs.dimse import contexts
 from dae_pacs.errors import ServiceError
 
 _TRIED: Final = ((3, 0, 4), (3, 1))
-"""From which version on, and before which, `acceptor` and `requestor` know pynetdicom from the inside."""
+"""From which version on, and before which, `acceptor` knows pynetdicom from the inside."""
 
 
 def prepare() -> None:

@@ -1,4 +1,4 @@
-"""The two requests that we send, encoded, and their split into P-DATA-TF PDUs.
+"""The requests that we send, encoded, and their split into P-DATA-TF PDUs.
 
 A command set is implicit VR little endian, always (PS3.7 6.3.1). The data set's bytes go from the file into
 the PDUs as they stand.
@@ -68,7 +68,7 @@ def _uid(element: int, text: str) -> bytes:
 
 def command_pdus(command: bytes, *, context_id: int, max_pdu_bytes: int) -> bytes:
     """Wrap a command set into P-DATA-TF PDUs (PS3.8 9.3.5)."""
-    payload = _payload_bytes(max_pdu_bytes)
+    payload = payload_bytes(max_pdu_bytes)
     parts: list[bytes] = []
     for start in range(0, len(command), payload):
         piece = command[start : start + payload]
@@ -78,7 +78,7 @@ def command_pdus(command: bytes, *, context_id: int, max_pdu_bytes: int) -> byte
 
 
 def data_set_blocks(
-    file: BinaryIO, size_bytes: int, *, context_id: int, max_pdu_bytes: int
+    file: BinaryIO, size_bytes: int, *, context_id: int, max_pdu_bytes: int, first: bytes = b""
 ) -> Iterator[memoryview]:
     """Read a data set into P-DATA-TF PDUs, in blocks for the socket; the next block overwrites the last.
 
@@ -87,13 +87,17 @@ def data_set_blocks(
         size_bytes: how many bytes are left to send, at least 1.
         context_id: of the accepted presentation context.
         max_pdu_bytes: what the peer takes; 0 for any.
+        first: whole PDUs that go ahead of the data set's, in the same block.
 
     Raises:
         OSError: the file ends before its size.
     """
-    payload = _payload_bytes(max_pdu_bytes)
-    block = memoryview(bytearray(max(_BLOCK_BYTES, payload + _PDU_HEAD.size)))
-    filled = 0
+    payload = payload_bytes(max_pdu_bytes)
+    longest = len(first) + size_bytes + (size_bytes // payload + 1) * _PDU_HEAD.size
+    least = max(payload + _PDU_HEAD.size, len(first))
+    block = memoryview(bytearray(max(min(_BLOCK_BYTES, longest), least)))
+    filled = len(first)
+    block[:filled] = first
     while size_bytes:
         size = min(payload, size_bytes)
         start, end = filled + _PDU_HEAD.size, filled + _PDU_HEAD.size + size
@@ -101,7 +105,7 @@ def data_set_blocks(
             yield block[:filled]
             start, end = _PDU_HEAD.size, _PDU_HEAD.size + size
         size_bytes -= size
-        block[start - _PDU_HEAD.size : start] = _head(size, context_id, 0 if size_bytes else _LAST)
+        block[start - _PDU_HEAD.size : start] = data_head(size, context_id=context_id, is_last=not size_bytes)
         if _fill(file, block[start:end]) != size:
             raise OSError("the file became shorter while it was being sent")
         filled = end
@@ -118,11 +122,16 @@ def _fill(file: BinaryIO, target: memoryview) -> int:
     return done
 
 
+def data_head(size: int, *, context_id: int, is_last: bool) -> bytes:
+    """Write the head of a P-DATA-TF PDU with one fragment of a data set."""
+    return _head(size, context_id, _LAST if is_last else 0)
+
+
 def _head(size: int, context_id: int, control: int) -> bytes:
     return _PDU_HEAD.pack(_P_DATA_TF, size + _PDV_OVERHEAD_BYTES, size + 2, context_id, control)
 
 
-def _payload_bytes(max_pdu_bytes: int) -> int:
+def payload_bytes(max_pdu_bytes: int) -> int:
     """Return how much of a message fits into one PDU; even, since fragments are (PS3.8 E.1)."""
     limit = min(max_pdu_bytes or _LONGEST_PDU_BYTES, _LONGEST_PDU_BYTES)
     return max(2, (limit - _PDV_OVERHEAD_BYTES) & ~1)

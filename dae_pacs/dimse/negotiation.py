@@ -1,16 +1,18 @@
 """What came of asking a peer for an association, in words (PS3.8 9.3.3 and 9.3.4)."""
 
-from pydicom.uid import UID
-from pynetdicom.association import Association
-from pynetdicom.pdu_primitives import A_ASSOCIATE
+from typing import Final
 
+from pydicom.uid import UID
+
+from dae_pacs.dimse import proposal
 from dae_pacs.dimse.addresses import PeerAddress
 from dae_pacs.dimse.contexts import IMPLICIT_LITTLE_ENDIAN, VERIFICATION
+from dae_pacs.dimse.proposal import Context, Refusal
+from dae_pacs.errors import RejectedError
 
-Context = tuple[str, str]
-"""A SOP class UID and a transfer syntax UID: one presentation context as we propose it."""
+ECHO: Final[Context] = (VERIFICATION, IMPLICIT_LITTLE_ENDIAN)
 
-ECHO: Context = (VERIFICATION, IMPLICIT_LITTLE_ENDIAN)
+_PERMANENT: Final = 1  # PS3.8 Table 9-21, Result
 
 # PS3.8 Table 9-18
 _CONTEXT_RESULTS = {
@@ -18,10 +20,12 @@ _CONTEXT_RESULTS = {
     2: "rejected without a reason",
     3: "SOP class not supported",
     4: "transfer syntax not supported",
+    proposal.ANOTHER_SYNTAX: "accepted in a transfer syntax that was not proposed",
+    proposal.UNANSWERED: "left unanswered",
 }
 
 # PS3.8 Table 9-21: (source, reason)
-_RESULTS = {1: "permanently", 2: "for now"}
+_RESULTS = {_PERMANENT: "permanently", 2: "for now"}
 _REASONS = {
     (1, 1): "no reason given",
     (1, 2): "application context name not supported",
@@ -40,20 +44,9 @@ _REMEDIES = {
 }
 
 
-def results(assoc: Association) -> tuple[dict[Context, int], dict[Context, str]]:
-    """Sort the proposed contexts into the accepted, with their IDs, and the refused, with the reason."""
-    accepted = {
-        (str(context.abstract_syntax), str(context.transfer_syntax[0])): int(context.context_id or 0)
-        for context in assoc.accepted_contexts
-    }
-    verdicts = {context.context_id: context.result for context in assoc.rejected_contexts}
-    refused = {}
-    for context in assoc.requestor.requested_contexts:
-        name = (str(context.abstract_syntax), str(context.transfer_syntax[0]))
-        if name not in accepted:
-            verdict = verdicts.get(context.context_id)
-            refused[name] = _CONTEXT_RESULTS.get(verdict if verdict is not None else -1, "not accepted")
-    return accepted, refused
+def why_refused(result: int) -> str:
+    """Say why a presentation context was not accepted."""
+    return _CONTEXT_RESULTS.get(result, "not accepted")
 
 
 def name(context: Context) -> str:
@@ -61,29 +54,14 @@ def name(context: Context) -> str:
     return f"{UID(context[0]).name} in {UID(context[1]).name}"
 
 
-def why_not(peer: PeerAddress, assoc: Association, *, waited_s: float) -> str:
+def rejected(peer: PeerAddress, refusal: Refusal) -> RejectedError:
     """Say why there is no association."""
-    answer = assoc.acceptor.primitive
-    if assoc.is_rejected and isinstance(answer, A_ASSOCIATE):
-        return _rejection(peer, answer)
-    if waited_s >= peer.dimse_timeout_s:
-        return (
-            f"{peer}: connected, but no answer to the association request within {peer.dimse_timeout_s:g} s; "
-            "check that a DICOM service listens on that port"
-        )
-    return (
-        f"{peer}: connected, but the peer aborted or closed the connection instead of answering the "
-        "association request; check that it takes DICOM on that port, without TLS, from this host"
-    )
-
-
-def _rejection(peer: PeerAddress, answer: A_ASSOCIATE) -> str:
-    result, source, reason = answer.result, answer.result_source, answer.diagnostic
-    key = (source or 0, reason or 0)
+    key = (refusal.source, refusal.reason)
     words = _REASONS.get(key, "a reason that PS3.8 reserves")
     remedy = f"; {_REMEDIES[key]}" if key in _REMEDIES else ""
-    how = _RESULTS.get(result or 0, "in a way that PS3.8 does not name")
-    return (
+    how = _RESULTS.get(refusal.result, "in a way that PS3.8 does not name")
+    return RejectedError(
         f"{peer} rejected the association {how}: {words} "
-        f"(result {result}, source {source}, reason {reason}){remedy}"
+        f"(result {refusal.result}, source {refusal.source}, reason {refusal.reason}){remedy}",
+        is_permanent=refusal.result == _PERMANENT,
     )

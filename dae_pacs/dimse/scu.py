@@ -1,76 +1,31 @@
 """The storage and verification SCU: many objects over one association, each result told at once."""
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import BinaryIO
+from contextlib import ExitStack
 
-from dae_pacs.dimse import negotiation, part10, statuses
+from dae_pacs.dimse import negotiation, statuses
 from dae_pacs.dimse.addresses import PeerAddress, parse_peer
-from dae_pacs.dimse.contexts import EXPLICIT_LITTLE_ENDIAN
+from dae_pacs.dimse.outgoing import Ahead, MakeCopy, Outgoing, Ready, SendResult, outgoing
+from dae_pacs.dimse.proposal import Context
 from dae_pacs.dimse.requestor import Requestor, associate
 from dae_pacs.dimse.statuses import Outcome
-from dae_pacs.errors import InputError, NotDicomError, PeerError
+from dae_pacs.errors import PeerError
 from dae_pacs.failpoints import reach
 
-__all__ = ["Outcome", "Outgoing", "PeerAddress", "SendResult", "echo", "outgoing", "parse_peer", "send"]
+__all__ = [
+    "MakeCopy",
+    "Outcome",
+    "Outgoing",
+    "PeerAddress",
+    "SendResult",
+    "echo",
+    "outgoing",
+    "parse_peer",
+    "send",
+]
 
 _MAX_CONTEXTS = 128  # PS3.8 9.3.2.2: context IDs are the odd numbers from 1 to 255
-
-
-@dataclass(frozen=True)
-class Outgoing:
-    """One object to send: a Part 10 file, and what it is."""
-
-    path: Path
-    SOPClassUID: str
-    SOPInstanceUID: str
-    transfer_syntax_uid: str
-    plain_copy: Callable[[], AbstractContextManager[Path]] | None = field(default=None, compare=False)
-    """Makes a copy in explicit VR little endian for as long as the context is open; None where the object
-    goes out as it is or not at all. Used only when the peer does not take the object's own syntax."""
-
-    @property
-    def context(self) -> negotiation.Context:
-        """The presentation context that it needs: its bytes go out as they stand."""
-        return self.SOPClassUID, self.transfer_syntax_uid
-
-    @property
-    def contexts(self) -> tuple[negotiation.Context, ...]:
-        """What is proposed for it: its own context, and the one for a plain copy."""
-        if self.plain_copy is None or self.transfer_syntax_uid == EXPLICIT_LITTLE_ENDIAN:
-            return (self.context,)
-        return self.context, (self.SOPClassUID, EXPLICIT_LITTLE_ENDIAN)
-
-
-@dataclass(frozen=True)
-class SendResult:
-    """What became of one object."""
-
-    outgoing: Outgoing
-    outcome: Outcome
-    status: int | None
-    """The peer's C-STORE status, None where it gave none."""
-    message: str
-
-
-def outgoing(path: Path) -> Outgoing:
-    """Describe a Part 10 file for sending, from its file meta information.
-
-    Raises:
-        NotDicomError: it is no Part 10 file, or its meta information does not name the object.
-        OSError: it can't be read.
-    """
-    with path.open("rb") as file:
-        meta = part10.read(file)
-    if not meta.SOPClassUID or not meta.SOPInstanceUID:
-        raise NotDicomError(
-            "file meta information without Media Storage SOP Class or Instance UID (0002,0002/3)"
-        )
-    return Outgoing(path, meta.SOPClassUID, meta.SOPInstanceUID, meta.transfer_syntax_uid)
 
 
 def send(
@@ -79,6 +34,7 @@ def send(
     *,
     calling_ae: str,
     on_result: Callable[[SendResult], None],
+    may_go_on: Callable[[], bool] = lambda: True,
 ) -> None:
     """Send objects over one association (over several if they need more than 128 presentation contexts).
 
@@ -87,9 +43,10 @@ def send(
 
     Args:
         peer: to whom.
-        files: what; each goes out in its own transfer syntax, undecoded, or as the plain copy that it offers.
+        files: what; each goes out in its own transfer syntax, undecoded, or as a copy that it offers.
         calling_ae: our AE title.
         on_result: called in this thread, before the next object is sent.
+        may_go_on: asked before each object; once it says no, the rest is not sent.
 
     Raises:
         PeerError: no association could be made, and no result was given.
@@ -102,17 +59,15 @@ def send(
             except PeerError as error:
                 if number == 0:
                     raise
-                for item in batch:
-                    on_result(SendResult(item, Outcome.RETRY, None, str(error)))
+                _leave(batch, str(error), on_result)
                 continue
-            for result in _results(requestor, batch):
-                on_result(result)
+            _send_batch(requestor, batch, on_result=on_result, may_go_on=may_go_on)
 
 
 def _batches(files: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
     """Split files, in their order, so that each part fits into one association's presentation contexts."""
     batch: list[Outgoing] = []
-    contexts: set[negotiation.Context] = set()
+    contexts: set[Context] = set()
     for item in files:
         if len(contexts.union(item.contexts)) > _MAX_CONTEXTS:
             yield batch
@@ -123,89 +78,52 @@ def _batches(files: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
         yield batch
 
 
-def _results(requestor: Requestor, batch: Sequence[Outgoing]) -> Iterator[SendResult]:
-    broken = ""
-    for item in batch:
-        if broken:
-            yield SendResult(item, Outcome.RETRY, None, f"not sent: {broken}")
-            continue
-        try:
-            result = _send_one(requestor, item)
-        except PeerError as error:
-            broken = str(error)
-            result = SendResult(item, Outcome.RETRY, None, broken)
-        yield result
-
-
-def _send_one(requestor: Requestor, item: Outgoing) -> SendResult:
-    """Send one object in its own transfer syntax if the peer takes that, else its plain copy.
-
-    Raises:
-        PeerError: the association broke.
-    """
-    if item.context in requestor.contexts:
-        return _send_file(requestor, item)
-    if item.plain_copy is None or item.contexts[-1] not in requestor.contexts:
-        reason = requestor.refusals.get(item.context, "not accepted")
-        words = f"{requestor.peer} does not take {negotiation.name(item.context)}: {reason}"
-        return SendResult(item, Outcome.DEAD, None, words)
+def _send_batch(
+    requestor: Requestor,
+    batch: Sequence[Outgoing],
+    *,
+    on_result: Callable[[SendResult], None],
+    may_go_on: Callable[[], bool],
+) -> None:
+    ahead = Ahead(requestor, batch)
     try:
-        with item.plain_copy() as path:
-            plain = replace(item, path=path, transfer_syntax_uid=EXPLICIT_LITTLE_ENDIAN)
-            return replace(_send_file(requestor, plain), outgoing=item)
-    except InputError as error:
-        return SendResult(item, Outcome.DEAD, None, f"no uncompressed copy can be made: {error}")
-    except OSError as error:
-        words = f"no uncompressed copy can be written: {error.strerror or type(error).__name__}"
-        return SendResult(item, Outcome.RETRY, None, words)
+        while may_go_on():
+            current = ahead.take()
+            if current is None:
+                return
+            if isinstance(current, Ready):
+                with current.held:
+                    current = _sent(requestor, current, ahead)
+            on_result(current)
+            if requestor.is_broken:
+                _leave(ahead.leave(), current.message, on_result)
+                return
+        _leave(ahead.leave(), "the sending was stopped", on_result)
+    finally:
+        ahead.leave()
 
 
-def _send_file(requestor: Requestor, item: Outgoing) -> SendResult:
-    """Send one file as it is; one that can't be used is its own trouble, and the association goes on.
-
-    Raises:
-        PeerError: the association broke.
-    """
+def _sent(requestor: Requestor, ready: Ready, ahead: Ahead) -> SendResult:
+    """Send one object, and have the next one made ready while the peer works on its answer."""
+    reach("send.storing")
     try:
-        file = item.path.open("rb", buffering=0)
-    except FileNotFoundError:
-        return SendResult(item, Outcome.DEAD, None, f"the file {item.path.name} is gone")
-    except OSError as error:
-        return SendResult(
-            item, Outcome.RETRY, None, f"the file {item.path.name} can't be opened: {error.strerror}"
+        response = requestor.store(
+            ready.context,
+            ready.item.SOPInstanceUID,
+            file=ready.file,
+            size_bytes=ready.size_bytes,
+            meanwhile=ahead.look,
         )
-    with file:
-        try:
-            size_bytes = _data_set_bytes(file, item)
-        except NotDicomError as error:
-            return SendResult(item, Outcome.DEAD, None, f"the file {item.path.name} can't be sent: {error}")
-        except OSError as error:
-            return SendResult(
-                item, Outcome.RETRY, None, f"the file {item.path.name} can't be read: {error.strerror}"
-            )
-        reach("send.storing")
-        response = requestor.store(item.context, item.SOPInstanceUID, file=file, size_bytes=size_bytes)
-    outcome = statuses.classify(response.status)
+    except PeerError as error:
+        return SendResult(ready.item, Outcome.RETRY, None, str(error))
     comment = f": {response.comment}" if response.comment else ""
-    return SendResult(item, outcome, response.status, f"{statuses.describe(response.status)}{comment}")
+    words = f"{statuses.describe(response.status)}{comment}"
+    return SendResult(ready.item, statuses.classify(response.status), response.status, words)
 
 
-def _data_set_bytes(file: BinaryIO, item: Outgoing) -> int:
-    """Leave the file at its data set and return that data set's length.
-
-    Raises:
-        NotDicomError: the file is not what it is said to be, so that it would go out under a false name.
-    """
-    meta = part10.read(file)
-    expected = part10.FileMeta(item.SOPClassUID, item.SOPInstanceUID, item.transfer_syntax_uid)
-    if meta != expected:
-        raise NotDicomError(
-            "its file meta information names another SOP class, SOP instance or transfer syntax than expected"
-        )
-    size_bytes = os.fstat(file.fileno()).st_size - file.tell()
-    if not size_bytes:
-        raise NotDicomError("it holds no data set")
-    return size_bytes
+def _leave(items: Sequence[Outgoing], why: str, on_result: Callable[[SendResult], None]) -> None:
+    for item in items:
+        on_result(SendResult(item, Outcome.RETRY, None, f"not sent: {why}", was_tried=False))
 
 
 def echo(peer: PeerAddress, *, calling_ae: str) -> float:

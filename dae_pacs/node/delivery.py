@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from dae_pacs.dimse.contexts import EXPLICIT_LITTLE_ENDIAN
 from dae_pacs.dimse.scu import Outgoing, PeerAddress, SendResult, send
 from dae_pacs.dimse.statuses import Outcome
 from dae_pacs.errors import PeerError
@@ -111,7 +112,7 @@ class Courier:
             SOPClassUID=delivery.SOPClassUID,
             SOPInstanceUID=delivery.SOPInstanceUID,
             transfer_syntax_uid=delivery.transfer_syntax_uid,
-            plain_copy=partial(self._plain_copy, delivery.path) if is_ours else None,
+            copies={EXPLICIT_LITTLE_ENDIAN: partial(self._plain_copy, delivery.path)} if is_ours else {},
         )
 
     @contextmanager

@@ -29,7 +29,7 @@ def test_a_plain_copy_goes_where_the_own_syntax_is_refused(
         yield made[-1]
 
     whole = scu.outgoing(sample("CT_small.dcm"))
-    item = scu.Outgoing(tmp_path / "none", CT, whole.SOPInstanceUID, RLE, plain_copy=plain)
+    item = scu.Outgoing(tmp_path / "none", CT, whole.SOPInstanceUID, RLE, copies={EXPLICIT: plain})
     results: list[scu.SendResult] = []
     scu.send(start_storescp("+x=").peer, [item], calling_ae="TESTER", on_result=results.append)
     assert [(result.outcome, result.outgoing) for result in results] == [(Outcome.SENT, item)]
@@ -45,7 +45,7 @@ def test_a_plain_copy_is_not_made_where_the_own_syntax_is_taken(sample: Sample, 
 
     path = sample("CT_small.dcm")
     whole = scu.outgoing(path)
-    item = scu.Outgoing(path, CT, whole.SOPInstanceUID, whole.transfer_syntax_uid, plain_copy=plain)
+    item = scu.Outgoing(path, CT, whole.SOPInstanceUID, whole.transfer_syntax_uid, copies={EXPLICIT: plain})
     results: list[scu.SendResult] = []
     scu.send(start_storescp("+x=").peer, [item], calling_ae="TESTER", on_result=results.append)
     assert [result.outcome for result in results] == [Outcome.SENT]
@@ -65,8 +65,8 @@ def test_a_plain_copy_that_fails_is_told_and_the_others_go_on(
         yield Path()
 
     whole = scu.outgoing(sample("CT_small.dcm"))
-    item = scu.Outgoing(tmp_path / "none", CT, "1.2.3", RLE, plain_copy=plain)
+    item = scu.Outgoing(tmp_path / "none", CT, "1.2.3", RLE, copies={EXPLICIT: plain})
     results: list[scu.SendResult] = []
     scu.send(start_storescp("+x=").peer, [item, whole], calling_ae="TESTER", on_result=results.append)
     assert [result.outcome for result in results] == [outcome, Outcome.SENT]
-    assert "no uncompressed copy" in results[0].message
+    assert "no copy can be" in results[0].message

@@ -1,5 +1,6 @@
 import io
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -125,12 +126,13 @@ def test_request_without_a_uid_is_answered(node: Any, sample: Sample, keyword: s
 def test_request_with_an_overlong_uid_is_answered_and_the_association_goes_on(
     node: Any, sample: Sample
 ) -> None:
-    context = (CT, EXPLICIT)
+    context, statuses = (CT, EXPLICIT), []
     with associate(node.peer, calling_ae="TESTER", contexts=[context]) as requestor:
-        statuses = [
-            requestor.store(context, uid, file=io.BytesIO(bytes(100)), size_bytes=100).status
-            for uid in ("1." * 40 + "1", "1.2.3")
-        ]
+        for uid in ("1." * 40 + "1", "1.2.3"):
+            with tempfile.TemporaryFile(buffering=0) as file:
+                file.write(bytes(100))
+                file.seek(0)
+                statuses.append(requestor.store(context, uid, file=file, size_bytes=100).status)
     assert statuses == [0xC000, 0x0000]
     assert [incoming.SOPInstanceUID for incoming in node.kept] == ["1.2.3"]
 

@@ -74,7 +74,7 @@ def test_a_copy_that_can_not_be_made_is_told_in_words(hospital):
     derived.write_bytes(content[:-400] + bytes(400))
     _, delivery = hospital.deliver("+x=")
     assert delivery.status == "dead"
-    assert "no uncompressed copy can be made" in delivery.error
+    assert "no copy can be made" in delivery.error
 
 
 class Hospital:
