@@ -10,7 +10,8 @@ from typing import BinaryIO
 
 from pydicom.uid import UID
 
-from dae_pacs.dimse import negotiation, part10
+from dae_pacs import part10
+from dae_pacs.dimse import negotiation
 from dae_pacs.dimse.proposal import Context
 from dae_pacs.dimse.requestor import Requestor
 from dae_pacs.dimse.statuses import Outcome

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
-from dae_pacs.dimse import commands, part10, refusals, statuses
+from dae_pacs import part10
+from dae_pacs.dimse import commands, refusals, statuses
 from dae_pacs.dimse.acceptor import Context
 from dae_pacs.dimse.commands import Command
 from dae_pacs.dimse.refusals import Answer
@@ -90,7 +91,9 @@ class Reception:
 
     def _open(self) -> None:
         self._file = self._store.open_file()
-        self._file.write(part10.encode(self._meta, calling_ae=self._caller.calling_ae))
+        self._file.write(
+            part10.encode(self._meta, calling_ae=self._caller.calling_ae, called_ae=self._caller.called_ae)
+        )
 
     def write(self, data: memoryview) -> None:
         """Take the next bytes of the data set; what is refused is dropped at once, the rest passed over."""

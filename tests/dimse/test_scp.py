@@ -12,7 +12,8 @@ from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 
-from dae_pacs.dimse import part10, scp, scu
+from dae_pacs import part10
+from dae_pacs.dimse import scp, scu
 from dae_pacs.dimse.requestor import associate
 from dae_pacs.dimse.statuses import Outcome
 from dae_pacs.errors import (

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from pydicom import Dataset, dcmread
 
+from dae_pacs import part10
 from dae_pacs.config.model import ModelSettings, Rule
 from dae_pacs.demo.phantoms import Study, ct_series
-from dae_pacs.dimse import part10
 from dae_pacs.dimse.scp import Answer, Incoming
 from dae_pacs.dimse.statuses import DUPLICATE_INSTANCE, MISMATCH, SUCCESS
 from dae_pacs.errors import NotDicomError

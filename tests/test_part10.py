@@ -1,12 +1,11 @@
 import io
-from collections.abc import Callable
 from pathlib import Path
 
 import pydicom
 import pytest
+from pydicom.data import get_testdata_file
 
-from dae_pacs import identity
-from dae_pacs.dimse import part10
+from dae_pacs import identity, part10
 from dae_pacs.errors import NotDicomError
 
 META = part10.FileMeta("1.2.840.10008.5.1.4.1.1.2", "1.2.3.45", "1.2.840.10008.1.2.1")
@@ -44,8 +43,8 @@ def test_meta_without_its_group_length_is_read() -> None:
 
 
 @pytest.mark.parametrize("name", ["CT_small.dcm", "JPEG2000.dcm", "MR_small_bigendian.dcm", "image_dfl.dcm"])
-def test_real_files_are_split_where_pydicom_splits_them(name: str, sample: Callable[[str], Path]) -> None:
-    path = sample(name)
+def test_real_files_are_split_where_pydicom_splits_them(name: str) -> None:
+    path = Path(str(get_testdata_file(name)))
     ds = pydicom.dcmread(path)
     with path.open("rb") as file:
         meta = part10.read(file)
