@@ -25,6 +25,7 @@ from dae_pacs.config.fields import (
     Texts,
 )
 from dae_pacs.config.keywords import checked_keyword
+from dae_pacs.config.sending import DeliverySettings
 
 ENV_PREFIX = "DAE_PACS_"
 ENV_DELIMITER = "__"
@@ -194,6 +195,11 @@ class Peer(BaseModel):
     dimse_timeout_s: Seconds = Field(
         default=15.0, description="Time for the answer to one object; then the object is sent again."
     )
+    commitment: bool = Field(
+        default=False,
+        description="Ask for storage commitment (PS3.4 Annex J) of all that was sent; until the peer has "
+        "committed itself, what it got counts as owed, and stays in the spool.",
+    )
 
 
 class Rule(BaseModel):
@@ -268,6 +274,7 @@ class Settings(BaseSettings):
 
     node: NodeSettings = Field(default_factory=NodeSettings)
     model: ModelSettings = Field(default_factory=ModelSettings)
+    delivery: DeliverySettings = Field(default_factory=DeliverySettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
     log: LogSettings = Field(default_factory=LogSettings)
     peers: dict[PeerName, Peer] = Field(default={}, description="Where results go.")

@@ -55,7 +55,9 @@ class SendResult:
     """The peer's C-STORE status, None where it gave none."""
     message: str
     was_tried: bool = True
-    """Whether anything of it went out; not where the association had ended before its turn."""
+    """Whether it had its turn; not where the association had ended before."""
+    has_broken: bool = False
+    """Whether the association broke under it: the peer may or may not hold it."""
 
 
 def outgoing(path: Path) -> Outgoing:

@@ -115,7 +115,7 @@ def _sent(requestor: Requestor, ready: Ready, ahead: Ahead) -> SendResult:
             meanwhile=ahead.look,
         )
     except PeerError as error:
-        return SendResult(ready.item, Outcome.RETRY, None, str(error))
+        return SendResult(ready.item, Outcome.RETRY, None, str(error), has_broken=True)
     comment = f": {response.comment}" if response.comment else ""
     words = f"{statuses.describe(response.status)}{comment}"
     return SendResult(ready.item, statuses.classify(response.status), response.status, words)

@@ -3,28 +3,43 @@
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from dae_pacs.dimse.contexts import EXPLICIT_LITTLE_ENDIAN
-from dae_pacs.dimse.scu import Outgoing, PeerAddress, SendResult, send
+from dae_pacs.dimse.scu import MakeCopy, Outgoing, PeerAddress, SendResult, send
 from dae_pacs.dimse.statuses import Outcome
-from dae_pacs.errors import PeerError
+from dae_pacs.errors import PeerError, RejectedError, SpoolError
 from dae_pacs.failpoints import reach
 from dae_pacs.image.files import plain_copy
 from dae_pacs.node.bell import Bell
 from dae_pacs.spool.files import SpoolFiles
 from dae_pacs.spool.ledger import Ledger
+from dae_pacs.spool.outbox import Fate, Told
 from dae_pacs.spool.records import Delivery
 from dae_pacs.spool.states import Origin
 
 logger = logging.getLogger(__name__)
 
-BATCH = 200
-"""Objects taken for one association: a CT series in one go, without holding the ledger's rows for long."""
+BATCH: Final = 200
+"""Objects taken at a time for one destination: a CT series in one go."""
+_TELL_S: Final = 0.25
+"""The ledger hears of what was sent at least this often, in one transaction: what a crash makes us send again
+is what went out in so long, and a flush of the disk for each object would cost more than sending it."""
+_PAUSE_S: Final = 1.0
+"""Between two looks at the ledger when nothing rings, and after it could not be written."""
+
+_FATES: Final = {
+    Outcome.SENT: Fate.TAKEN,
+    Outcome.WARNING: Fate.TAKEN,
+    Outcome.RETRY: Fate.TRY_AGAIN,
+    Outcome.DEAD: Fate.HOPELESS,
+}
 
 
 @dataclass(frozen=True)
@@ -35,84 +50,152 @@ class Spool:
     ledger: Ledger
 
 
+@dataclass(frozen=True)
+class Destination:
+    """One peer that objects go to, and how."""
+
+    name: str
+    peer: PeerAddress
+    associations: int = 1
+    """How many couriers share its objects."""
+    breaker_after: int = 5
+    """Failures in a row after which one object at a time is tried."""
+    wants_commitment: bool = False
+
+
 class Courier:
     """One thread that empties the outbox of one destination."""
 
-    def __init__(self, spool: Spool, name: str, peer: PeerAddress, *, calling_ae: str, results: Bell) -> None:
-        self._files, self._ledger = spool.files, spool.ledger
-        self._name = name
-        self._peer = peer
+    def __init__(self, spool: Spool, destination: Destination, *, calling_ae: str, results: Bell) -> None:
+        self._files, self._outbox = spool.files, spool.ledger.outbox
+        self._destination = destination
         self._calling_ae = calling_ae
         self._results = results
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._held: dict[Path, Delivery] = {}
+        """What is marked as being sent by us and not told of yet."""
 
     def keep_running(self) -> None:
         """Start the thread, or another in its place when an error ended it."""
-        if self._thread is not None and self._thread.is_alive():
+        if self._stopping.is_set() or (self._thread is not None and self._thread.is_alive()):
             return
         if self._thread is not None:
-            logger.critical("courier died, starting another", extra={"destination": self._name})
-        self._thread = threading.Thread(target=self._run, name=f"courier {self._name}")
+            logger.critical("courier died, starting another", extra=self._fields())
+        self._thread = threading.Thread(target=self._run, name=f"courier {self._destination.name}")
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish the association in work, then end."""
+        """Finish the object in work, then end."""
         self._stopping.set()
         self._results.ring()
         if self._thread is not None:
             self._thread.join()
 
+    def _fields(self) -> dict[str, object]:
+        return {"destination": self._destination.name}
+
     def _run(self) -> None:
         while not self._stopping.is_set():
             reach("thread.courier")
             heard = self._results.heard()
-            owed = self._take()
-            if owed:
-                self._deliver(owed)
-            else:
-                self._results.wait(heard, timeout_s=1.0)
+            try:
+                is_idle = not self._step()
+            except SpoolError as error:  # a full disk passes, and what is held goes back then
+                logger.error("ledger not writable", extra=self._fields() | {"why": str(error)})  # noqa: TRY400
+                self._stopping.wait(_PAUSE_S)
+                continue
+            if is_idle:
+                self._results.wait(heard, timeout_s=_PAUSE_S)
 
-    def _take(self) -> list[Delivery]:
-        """Take what is due, unless another courier of this destination has it already."""
-        due = self._ledger.due(self._name, now=time.time(), limit=BATCH)
-        taken = set(self._ledger.sending([delivery.id for delivery in due])) if due else set()
-        if taken:
+    def _step(self) -> bool:
+        """Give back what a dead thread or a failed transaction left, then deliver; False when idle."""
+        if self._held:
+            self._outbox.give_back([delivery.id for delivery in self._held.values()], now=time.time())
+            self._held.clear()
+        destination = self._destination
+        owed = self._outbox.claim(
+            destination.name,
+            now=time.time(),
+            limit=max(1, BATCH // destination.associations),
+            breaker_after=destination.breaker_after,
+        )
+        self._held.update((delivery.path, delivery) for delivery in owed)
+        if owed:
             reach("send.taken")
-        return [delivery for delivery in due if delivery.id in taken]
+            self._deliver(owed)
+        return bool(owed)
 
     def _deliver(self, owed: Sequence[Delivery]) -> None:
-        unsent = {delivery.SOPInstanceUID: delivery for delivery in owed}
-        retry_at, reason = time.time() + backoff_s(1), "the sending of its batch was cut short"
-
-        def record(result: SendResult) -> None:
-            reach("send.answered")
-            self._record(unsent[result.outgoing.SOPInstanceUID], result)
-            del unsent[result.outgoing.SOPInstanceUID]
-
+        """Send a batch over one association, and judge the destination by what came of it."""
+        verdict = _Round(self._tell, breaker_after=self._destination.breaker_after)
         try:
-            outgoing = [self._as_outgoing(delivery) for delivery in owed]
-            send(self._peer, outgoing, calling_ae=self._calling_ae, on_result=record)
-            self._ledger.destination_ok(self._name)
-        except PeerError as error:
-            retry_at, reason = self._ledger.destination_failed(self._name, now=time.time()), str(error)
-            logger.warning(
-                "destination unreachable",
-                extra={"destination": self._name, "why": reason, "owed": len(unsent)},
+            send(
+                self._destination.peer,
+                [self._as_outgoing(delivery) for delivery in owed],
+                calling_ae=self._calling_ae,
+                on_result=verdict.note,
+                may_go_on=lambda: not self._stopping.is_set() and verdict.may_go_on,
             )
-        finally:
-            for delivery in unsent.values():
-                self._ledger.postpone(delivery.id, error=reason, next_try_at=retry_at)
+        except PeerError as error:
+            verdict.trouble = str(error)
+            verdict.is_permanent = isinstance(error, RejectedError) and error.is_permanent
+        except SpoolError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one association's failure must not end the courier
+            verdict.trouble = f"unexpected failure of this node ({type(error).__name__}); see its log"
+            # Where it happened, but not its text, which may quote a value of the data set.
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            fields = {"error": type(error).__name__, "where": f"{last.filename}:{last.lineno}"}
+            logger.error("sending failed, unexpected", extra=self._fields() | fields)  # noqa: TRY400
+        verdict.tell()
+        self._judge(verdict)
+
+    def _judge(self, verdict: "_Round") -> None:
+        """Give back what was not sent, and open or close the destination's breaker."""
+        now, name = time.time(), self._destination.name
+        if self._held:
+            words = f"not sent: {verdict.trouble}"
+            left = [Told(delivery.id, Fate.UNTRIED, words) for delivery in self._held.values()]
+            self._outbox.tell(left, now=now)
+            self._held.clear()
+        if verdict.has_worked or not verdict.trouble:
+            self._outbox.worked(name)
+        if verdict.trouble:
+            self._outbox.failed(name, error=verdict.trouble, now=now, is_permanent=verdict.is_permanent)
+            fields = {"why": verdict.trouble, "not_sent": verdict.untried}
+            logger.warning("destination failing", extra=self._fields() | fields)
+        if verdict.hopeless:
+            fields = {"count": len(verdict.hopeless), "why": verdict.hopeless[0]}
+            logger.error("deliveries refused for good", extra=self._fields() | fields)
+
+    def _tell(self, results: Sequence[SendResult]) -> None:
+        """Write down what came of objects; they are no longer ours to give back."""
+        told = [
+            Told(
+                self._held[result.outgoing.path].id,
+                _FATES[result.outcome] if result.was_tried else Fate.UNTRIED,
+                None if result.outcome is Outcome.SENT else result.message,
+            )
+            for result in results
+        ]
+        self._outbox.tell(told, now=time.time(), wants_commitment=self._destination.wants_commitment)
+        for result in results:
+            del self._held[result.outgoing.path]
+            if result.outcome in {Outcome.SENT, Outcome.WARNING}:
+                reach("mark.delivered")
 
     def _as_outgoing(self, delivery: Delivery) -> Outgoing:
         """Describe an object for sending; of our own results, an archive may have an uncompressed copy."""
-        is_ours = delivery.origin is Origin.DERIVED
+        copies: dict[str, MakeCopy] = {}
+        if delivery.origin is Origin.DERIVED:
+            copies[EXPLICIT_LITTLE_ENDIAN] = partial(self._plain_copy, delivery.path)
         return Outgoing(
             path=delivery.path,
             SOPClassUID=delivery.SOPClassUID,
             SOPInstanceUID=delivery.SOPInstanceUID,
             transfer_syntax_uid=delivery.transfer_syntax_uid,
-            copies={EXPLICIT_LITTLE_ENDIAN: partial(self._plain_copy, delivery.path)} if is_ours else {},
+            copies=copies,
         )
 
     @contextmanager
@@ -121,22 +204,52 @@ class Courier:
             plain_copy(path, copy)
             yield copy
 
-    def _record(self, delivery: Delivery, result: SendResult) -> None:
-        if result.outcome in (Outcome.SENT, Outcome.WARNING):
-            warning = result.message if result.outcome is Outcome.WARNING else None
-            self._ledger.delivered(delivery.id, warning=warning, now=time.time())
-            reach("mark.delivered")
-        elif result.outcome is Outcome.RETRY:
-            retry_at = time.time() + backoff_s(delivery.attempts)
-            self._ledger.postpone(delivery.id, error=result.message, next_try_at=retry_at)
-        else:
-            self._ledger.bury(delivery.id, error=result.message)
-            logger.error(
-                "delivery refused for good",
-                extra={"destination": self._name, "delivery": delivery.id, "why": result.message},
-            )
 
+class _Round:
+    """One batch over one association: what is not told yet, and whether the destination works."""
 
-def backoff_s(tries: int) -> float:
-    """Seconds to wait after the given number of tries: 1, 2, 4 .. 300."""
-    return float(min(300, 2 ** min(tries, 9)))
+    def __init__(self, tell: Callable[[Sequence[SendResult]], None], *, breaker_after: int) -> None:
+        self.trouble = ""
+        """Why the destination counts as failing; empty where it works."""
+        self.is_permanent = False
+        self.has_worked = False
+        """Whether an object got an answer that is about the object, not about the destination's state."""
+        self.hopeless: list[str] = []
+        """What was said of those that were refused for good."""
+        self.untried = 0
+        self._tell = tell
+        self._breaker_after = breaker_after
+        self._refusals = 0
+        self._untold: list[SendResult] = []
+        self._told_at = time.monotonic()
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether sending more is of use: not to an archive that is full."""
+        return self._refusals < self._breaker_after
+
+    def note(self, result: SendResult) -> None:
+        """Take one object's result."""
+        reach("send.answered")
+        self._untold.append(result)
+        self.untried += not result.was_tried
+        if result.has_broken:
+            self.trouble = result.message
+        elif result.status is not None and result.outcome is Outcome.RETRY:
+            self._refusals += 1
+            if not self.may_go_on:
+                self.trouble = result.message
+        elif result.status is not None:
+            self._refusals = 0
+            self.has_worked = True
+        if result.outcome is Outcome.DEAD:
+            self.hopeless.append(result.message)
+        if time.monotonic() - self._told_at >= _TELL_S:
+            self.tell()
+
+    def tell(self) -> None:
+        """Write down what was heard since the last time."""
+        if self._untold:
+            self._tell(self._untold)
+            self._untold = []
+        self._told_at = time.monotonic()

@@ -12,7 +12,7 @@ from dae_pacs.failpoints import reach
 from dae_pacs.node.bell import Bell
 from dae_pacs.node.delivery import Courier, Spool
 from dae_pacs.node.dispatch import Dispatcher, DispatchSettings
-from dae_pacs.node.peers import address_of
+from dae_pacs.node.peers import destinations_of
 from dae_pacs.node.receive import Receiver
 from dae_pacs.node.retention import sweep
 from dae_pacs.node.worker import WorkerSettings
@@ -57,9 +57,9 @@ class Node:
         self.dispatcher = Dispatcher(self.ledger, self._dispatch_settings(), work=work, results=results)
         spool = Spool(self.files, self.ledger)
         self._couriers = [
-            Courier(spool, name, address_of(peer), calling_ae=settings.node.ae_title, results=results)
-            for name, peer in settings.peers.items()
-            for _ in range(peer.associations)
+            Courier(spool, destination, calling_ae=settings.node.ae_title, results=results)
+            for destination in destinations_of(settings)
+            for _ in range(destination.associations)
         ]
         self._stopping = threading.Event()
         self._clock = threading.Thread(target=self._tick, name="clock")

@@ -15,3 +15,8 @@ def backoff_s(failures: int) -> float:
     ceiling = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(max(failures, 1), 20))
     share = secrets.randbelow(1001) / 1000
     return max(FIRST_BACKOFF_S, ceiling * (0.5 + 0.5 * share))
+
+
+def is_far(moment: float, now: float) -> bool:
+    """Tell whether a time lies further ahead than any back-off puts it: the clock was set back since."""
+    return moment > now + LONGEST_BACKOFF_S

@@ -8,17 +8,17 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
 from dae_pacs.durable import flush_folder
 from dae_pacs.errors import SpoolError, SpoolFullError, TransitionError
 from dae_pacs.failpoints import reach
+from dae_pacs.spool import migrations
 from dae_pacs.spool.files import spool_error
 from dae_pacs.spool.states import TRANSITIONS
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 _APPLICATION_ID: Final = 0x64616570
 """"daep": SQLite's mark in the file header, so that another program's database is told from ours."""
 _BUSY_TIMEOUT_S: Final = 30.0
@@ -62,6 +62,7 @@ class Database:
             try:
                 if _is_blank(self._writer):
                     self._create()
+                migrations.upgrade(self._writer, application=_APPLICATION_ID, target=SCHEMA_VERSION)
                 self._refuse_foreign()
                 if verify:
                     _refuse_damaged(self._writer, self.path)
@@ -95,9 +96,8 @@ class Database:
     def _create(self) -> None:
         """Make the tables in one transaction: a ledger is whole or blank, whatever kills us."""
         _refuse_blank_over_objects(self.path)
-        schema = files("dae_pacs.spool").joinpath("schema.sql").read_text(encoding="utf-8")
         self._writer.executescript(
-            f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA application_id = {_APPLICATION_ID};\n"
+            f"BEGIN IMMEDIATE;\n{migrations.schema()}\nPRAGMA application_id = {_APPLICATION_ID};\n"
             f"PRAGMA user_version = {SCHEMA_VERSION};\nCOMMIT;"
         )
         flush_folder(self.root)

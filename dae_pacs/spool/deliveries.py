@@ -36,8 +36,8 @@ def add(connection: sqlite3.Connection, instance_id: int, destinations: Sequence
 def revive(connection: sqlite3.Connection, instance_id: int, *, now: float) -> int:
     """Put the dead deliveries of an instance back into the queue."""
     return connection.execute(
-        "UPDATE deliveries SET status = 'waiting', attempts = 0, next_try_at = ?, error = NULL"
-        " WHERE instance_id = ? AND status = 'dead'",
+        "UPDATE deliveries SET status = 'waiting', attempts = 0, commit_tries = 0, next_try_at = ?,"
+        " error = NULL WHERE instance_id = ? AND status = 'dead'",
         (now, instance_id),
     ).rowcount
 
@@ -98,7 +98,7 @@ def start(connection: sqlite3.Connection, ids: Sequence[int]) -> list[int]:
 
 def settle(connection: sqlite3.Connection, delivery_id: int, *, warning: str | None, now: float) -> None:
     """Record that a destination has the instance; a warning status of its answer is kept."""
-    if _move(connection, delivery_id, DeliveryStatus.DELIVERED):
+    if move(connection, delivery_id, DeliveryStatus.DELIVERED):
         connection.execute(
             "UPDATE deliveries SET warning = ?, error = NULL, delivered_at = ? WHERE id = ?",
             (warning, now, delivery_id),
@@ -107,7 +107,7 @@ def settle(connection: sqlite3.Connection, delivery_id: int, *, warning: str | N
 
 def postpone(connection: sqlite3.Connection, delivery_id: int, *, error: str, next_try_at: float) -> None:
     """Put a delivery back into the queue for later."""
-    _move(connection, delivery_id, DeliveryStatus.WAITING)
+    move(connection, delivery_id, DeliveryStatus.WAITING)
     connection.execute(
         "UPDATE deliveries SET error = ?, next_try_at = ? WHERE id = ?", (error, next_try_at, delivery_id)
     )
@@ -115,11 +115,11 @@ def postpone(connection: sqlite3.Connection, delivery_id: int, *, error: str, ne
 
 def bury(connection: sqlite3.Connection, delivery_id: int, *, error: str) -> None:
     """Give a delivery up until a person retries it; what it carries stays owed."""
-    _move(connection, delivery_id, DeliveryStatus.DEAD)
+    move(connection, delivery_id, DeliveryStatus.DEAD)
     connection.execute("UPDATE deliveries SET error = ? WHERE id = ?", (error, delivery_id))
 
 
-def _move(connection: sqlite3.Connection, delivery_id: int, target: DeliveryStatus) -> bool:
+def move(connection: sqlite3.Connection, delivery_id: int, target: DeliveryStatus) -> bool:
     """Change a delivery's status; False when it is already so."""
     row = connection.execute("SELECT status FROM deliveries WHERE id = ?", (delivery_id,)).fetchone()
     if row is None:
@@ -146,5 +146,5 @@ def destination_failed(connection: sqlite3.Connection, destination: str, *, now:
 
 
 def destination_ok(connection: sqlite3.Connection, destination: str) -> None:
-    """Close a destination's breaker."""
-    connection.execute("DELETE FROM destinations WHERE name = ?", (destination,))
+    """Close a destination's breaker; its last error is kept to be seen."""
+    connection.execute("UPDATE destinations SET failures = 0, next_try_at = 0 WHERE name = ?", (destination,))

@@ -96,7 +96,7 @@ def rejoin(connection: sqlite3.Connection, instance_id: int, *, now: float) -> N
         "SELECT ji.job_id FROM job_images AS ji LEFT JOIN instances AS i ON i.id = ji.derived_id"
         " WHERE ji.instance_id = ? AND (ji.status = 'rejected' OR (ji.status = 'derived'"
         " AND i.status = 'missing' AND EXISTS (SELECT 1 FROM deliveries AS d"
-        " WHERE d.instance_id = i.id AND d.status <> 'delivered')))",
+        " WHERE d.instance_id = i.id AND d.status NOT IN ('delivered', 'dropped'))))",
         (instance_id,),
     ).fetchall()
     for row in rows:

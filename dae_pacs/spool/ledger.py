@@ -15,6 +15,7 @@ from dae_pacs.spool import deliveries, derived, instances, jobs, reconcile, repo
 from dae_pacs.spool.commits import GroupCommit
 from dae_pacs.spool.database import Database
 from dae_pacs.spool.files import SpoolFiles
+from dae_pacs.spool.outbox import Outbox
 from dae_pacs.spool.records import (
     Delivery,
     Instance,
@@ -40,6 +41,8 @@ class Ledger:
     def __init__(self, path: Path, *, verify: bool = True) -> None:
         self._database = Database(path, verify=verify)
         self._root = self._database.root
+        self.outbox = Outbox(self._database)
+        """What senders take and tell."""
         self._commits = GroupCommit[tuple[NewInstance, Plan], KeepOutcome](
             together=self.keep_all, alone=self._keep_one
         )

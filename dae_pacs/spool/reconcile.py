@@ -210,7 +210,8 @@ def _remake(connection: sqlite3.Connection, derived_id: int) -> bool:
         "SELECT ji.job_id, ji.instance_id FROM job_images AS ji JOIN instances AS i ON i.id = ji.instance_id"
         " JOIN instances AS x ON x.id = ji.derived_id"
         " WHERE x.id = ? AND ji.instance_id = x.source_id AND ji.status = 'derived' AND i.status = 'kept'"
-        " AND EXISTS (SELECT 1 FROM deliveries WHERE instance_id = x.id AND status <> 'delivered')",
+        " AND EXISTS (SELECT 1 FROM deliveries WHERE instance_id = x.id"
+        " AND status NOT IN ('delivered', 'dropped'))",
         (derived_id,),
     ).fetchall()
     for link in links:

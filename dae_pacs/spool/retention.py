@@ -20,13 +20,13 @@ _log = logging.getLogger(__name__)
 _NOT_OWED: Final = """
     i.status IN ('kept', 'passed_over')
     AND NOT EXISTS (
-        SELECT 1 FROM deliveries AS d WHERE d.instance_id = i.id AND d.status <> 'delivered')
+        SELECT 1 FROM deliveries AS d WHERE d.instance_id = i.id AND d.status NOT IN ('delivered', 'dropped'))
     AND NOT EXISTS (
         SELECT 1 FROM job_images AS ji JOIN jobs AS j ON j.id = ji.job_id
         WHERE ji.instance_id = i.id AND (ji.status = 'pending' OR j.status <> 'done'))
     AND NOT EXISTS (
         SELECT 1 FROM instances AS x JOIN deliveries AS d ON d.instance_id = x.id
-        WHERE x.source_id = i.id AND d.status <> 'delivered')"""
+        WHERE x.source_id = i.id AND d.status NOT IN ('delivered', 'dropped'))"""
 
 
 def removable(connection: sqlite3.Connection, before: float, *, limit: int, root: Path) -> list[Instance]:

@@ -1,4 +1,4 @@
--- The ledger, version 2. Columns that hold DICOM elements carry their keywords. Times are seconds since 1970.
+-- The ledger, version 3. Columns that hold DICOM elements carry their keywords. Times are seconds since 1970.
 -- Every index below serves a statement that runs once for each instance or each tick of the node, and costs
 -- the same at a thousand instances as at a million. Partial indexes hold only what is still to be done.
 
@@ -127,7 +127,10 @@ CREATE TABLE IF NOT EXISTS deliveries (
     error TEXT,
     warning TEXT,
     created_at REAL NOT NULL,
-    delivered_at REAL,
+    delivered_at REAL, -- when the destination said success
+    transaction_id INTEGER REFERENCES commitments (id), -- that asks for its commitment
+    commit_tries INTEGER NOT NULL DEFAULT 0,
+    committed_at REAL,
     UNIQUE (instance_id, destination)
 );
 CREATE INDEX IF NOT EXISTS waiting_deliveries
@@ -135,10 +138,28 @@ CREATE INDEX IF NOT EXISTS waiting_deliveries
 CREATE INDEX IF NOT EXISTS sending_deliveries ON deliveries (id) WHERE status = 'sending';
 CREATE INDEX IF NOT EXISTS dead_deliveries ON deliveries (instance_id) WHERE status = 'dead';
 
+CREATE INDEX IF NOT EXISTS uncommitted_deliveries
+    ON deliveries (destination, next_try_at) WHERE status = 'uncommitted';
+CREATE INDEX IF NOT EXISTS deliveries_of_transaction
+    ON deliveries (transaction_id) WHERE transaction_id IS NOT NULL;
+
+CREATE TABLE IF NOT EXISTS commitments (
+    id INTEGER PRIMARY KEY,
+    uid TEXT NOT NULL UNIQUE, -- Transaction UID (0008,1195)
+    destination TEXT NOT NULL,
+    status TEXT NOT NULL, -- asked, answered, expired, refused
+    objects INTEGER NOT NULL,
+    asked_at REAL NOT NULL,
+    answered_at REAL
+);
+CREATE INDEX IF NOT EXISTS open_commitments ON commitments (destination, asked_at) WHERE status = 'asked';
+
 CREATE TABLE IF NOT EXISTS destinations (
     name TEXT PRIMARY KEY,
-    failures INTEGER NOT NULL,
-    next_try_at REAL NOT NULL
+    failures INTEGER NOT NULL, -- in a row
+    next_try_at REAL NOT NULL,
+    error TEXT, -- the last one, also when it is over
+    failed_at REAL
 ) WITHOUT ROWID;
 
 CREATE TRIGGER IF NOT EXISTS instance_transition BEFORE UPDATE OF status ON instances

@@ -64,8 +64,14 @@ class DeliveryStatus(StrEnum):
 
     WAITING = "waiting"
     SENDING = "sending"
+    UNCOMMITTED = "uncommitted"
+    """The destination said success, and has not promised yet to keep the instance (PS3.4 Annex J)."""
     DELIVERED = "delivered"
+    """The destination has it; committed, where that is asked for."""
     DEAD = "dead"
+    """Given up until a person retries or drops it."""
+    DROPPED = "dropped"
+    """A person said that the destination need not have it."""
 
 
 TRANSITIONS: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
@@ -89,12 +95,28 @@ TRANSITIONS: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
         JobStatus.FAILED: frozenset({JobStatus.COLLECTING, JobStatus.READY}),
     },
     "delivery": {
-        DeliveryStatus.WAITING: frozenset({DeliveryStatus.SENDING, DeliveryStatus.DEAD}),
+        DeliveryStatus.WAITING: frozenset(
+            {DeliveryStatus.SENDING, DeliveryStatus.DEAD, DeliveryStatus.DROPPED}
+        ),
         DeliveryStatus.SENDING: frozenset(
-            {DeliveryStatus.WAITING, DeliveryStatus.DELIVERED, DeliveryStatus.DEAD}
+            {
+                DeliveryStatus.WAITING,
+                DeliveryStatus.UNCOMMITTED,
+                DeliveryStatus.DELIVERED,
+                DeliveryStatus.DEAD,
+            }
+        ),
+        DeliveryStatus.UNCOMMITTED: frozenset(
+            {
+                DeliveryStatus.WAITING,
+                DeliveryStatus.DELIVERED,
+                DeliveryStatus.DEAD,
+                DeliveryStatus.DROPPED,
+            }
         ),
         DeliveryStatus.DELIVERED: frozenset(),
-        DeliveryStatus.DEAD: frozenset({DeliveryStatus.WAITING}),
+        DeliveryStatus.DEAD: frozenset({DeliveryStatus.WAITING, DeliveryStatus.DROPPED}),
+        DeliveryStatus.DROPPED: frozenset(),
     },
 }
 

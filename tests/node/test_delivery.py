@@ -15,7 +15,7 @@ from dae_pacs.image import files
 from dae_pacs.image.header import read_header, summarise
 from dae_pacs.image.pixels import decode
 from dae_pacs.node.bell import Bell
-from dae_pacs.node.delivery import Courier, Spool, backoff_s
+from dae_pacs.node.delivery import Courier, Destination, Spool
 from dae_pacs.node.events import Derived
 from dae_pacs.node.pipeline import denoise_series
 from dae_pacs.spool.files import SpoolFiles
@@ -26,11 +26,6 @@ JPEG_LS = "1.2.840.10008.1.2.4.80"
 JPEG_2000 = "1.2.840.10008.1.2.4.90"
 RLE = "1.2.840.10008.1.2.5"
 EXPLICIT = "1.2.840.10008.1.2.1"
-
-
-@pytest.mark.parametrize(("tries", "seconds"), [(0, 1), (1, 2), (3, 8), (8, 256), (9, 300), (99, 300)])
-def test_backoff_doubles_up_to_five_minutes(tries, seconds):
-    assert backoff_s(tries) == seconds
 
 
 @pytest.mark.pacs
@@ -121,7 +116,8 @@ class Hospital:
         program = shutil.which("storescp")
         process = subprocess.Popen([program, "-B", "-od", str(folder), option, str(port)])
         peer = PeerAddress("STORESCP", "127.0.0.1", port, 5.0, 5.0)
-        courier = Courier(self.spool, "pacs", peer, calling_ae="DAE_PACS", results=Bell())
+        destination = Destination("pacs", peer)
+        courier = Courier(self.spool, destination, calling_ae="DAE_PACS", results=Bell())
         try:
             _await(lambda: _answers(peer))
             courier.keep_running()
