@@ -13,10 +13,10 @@ from dae_pacs.errors import ConfigError
 FILE_BYTES = 10_000_000
 FILES_KEPT = 5
 _HANDLER_NAME = "dae-pacs"
-_CHATTY = ("pynetdicom", "monai", "PIL", "matplotlib")
-"""Libraries that log, at INFO, what is not theirs to log (pynetdicom: headers) or what helps nobody."""
-_INDISCREET = ("pydicom", "py.warnings")
-"""Whose warnings quote the values that they complain of: a patient's name, say."""
+_CHATTY = ("monai", "PIL", "matplotlib")
+"""Libraries that log, at INFO, what helps nobody."""
+_INDISCREET = ("pydicom", "pynetdicom", "py.warnings")
+"""Whose warnings quote the values that they complain of: a patient's name, a stranger's bytes."""
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 """What every record carries; anything else on it came in through `extra`."""

@@ -102,5 +102,6 @@ def test_libraries_that_quote_values_are_kept_quiet(capsys: pytest.CaptureFixtur
 
     logging.getLogger("pydicom").warning("Invalid value for VR PN: 'Doe^Jane'")
     logging.getLogger("py.warnings").warning("The value 'Doe^Jane' is too long")
+    logging.getLogger("pynetdicom.utils").error("can't decode 'Doe^Jane'")
 
     assert "Doe" not in capsys.readouterr().err

@@ -14,6 +14,7 @@ from pydicom import charset, config
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
@@ -32,6 +33,7 @@ BROKEN = (
     EOFError,
     NotImplementedError,
     struct.error,
+    BytesLengthException,
 )
 # VRs whose characters depend on Specific Character Set, PS3.5 section 6.1.2.3.
 TEXT_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
@@ -100,7 +102,7 @@ def numbers(ds: Dataset, keyword: str) -> tuple[float, ...]:
             order = "<" if elem.is_little_endian else ">"
             width = int(number_type[1])
             data = (elem.value or b"")[: len(elem.value or b"") // width * width]
-            return tuple(np.frombuffer(data, dtype=order + number_type).tolist())
+            return tuple(np.frombuffer(data, dtype=order + number_type).astype(np.float64).tolist())
     try:
         return tuple(float(text) for text in strings(ds, keyword) if text)
     except ValueError as error:

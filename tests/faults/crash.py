@@ -22,6 +22,7 @@ import argparse
 import json
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -378,6 +379,7 @@ def main() -> int:
     parser.add_argument("--network-every", type=int, default=10, help="rounds; 0 for never")
     parser.add_argument("--json", type=Path, help="write the report there, too")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that node and PACS end with us
     folder = Path(tempfile.mkdtemp(prefix="crash-", dir=given.folder))
     started = time.monotonic()
     found = crash(folder, rounds=given.rounds, seed=given.seed, network_every=given.network_every)
