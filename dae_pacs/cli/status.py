@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console, RenderableType
 
+from dae_pacs.audit.trail import waiting
 from dae_pacs.cli import tables
 from dae_pacs.cli.failures import OK
 from dae_pacs.cli.spool import open_ledger
@@ -29,9 +30,11 @@ def run(*, config: Path | None, study: str | None, as_json: bool, limit: int) ->
         ConfigError: settings are wrong.
         SpoolError: there is no ledger, it can't be used, or it has no such study.
     """
-    with open_ledger(load(config)) as ledger:
+    settings = load(config)
+    unwritten = waiting(settings.node.spool)
+    with open_ledger(settings) as ledger:
         if as_json:
-            facts = asdict(ledger.study_story(study)) if study else _facts(ledger, limit)
+            facts = asdict(ledger.study_story(study)) if study else _facts(ledger, limit, unwritten)
             print(json.dumps(facts, default=str, indent=2, ensure_ascii=False))
             return OK
         shown = _one_study(ledger, study) if study else _all_studies(ledger, limit)
@@ -40,11 +43,15 @@ def run(*, config: Path | None, study: str | None, as_json: bool, limit: int) ->
         console.width = max(console.width, PIPE_COLUMNS)
     for part in shown:
         console.print(part)
+    for target, count in unwritten.items():
+        words = f"Audit trail: {count} message(s) wait for its {target}; the node's log says why."
+        console.print(words, style="red", markup=False)
     return OK
 
 
-def _facts(ledger: Ledger, limit: int) -> dict[str, object]:
+def _facts(ledger: Ledger, limit: int, unwritten: dict[str, int]) -> dict[str, object]:
     return {
+        "audit_messages_waiting": unwritten,
         "counts": ledger.counts(),
         "studies": [asdict(study) for study in ledger.studies(limit=limit)],
         "jobs": [asdict(job) for job in ledger.jobs(limit=limit)],

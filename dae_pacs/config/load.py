@@ -18,7 +18,12 @@ __all__ = ["DEFAULT_FILE", "load", "reference", "sample"]
 DEFAULT_FILE = Path("dae-pacs.toml")
 """Read from the working folder when no file is named and it is there."""
 
-_PATHS = (("node", "spool"), ("model", "folder"), ("log", "file"))
+_PATHS = (
+    ("node", "spool"),
+    ("model", "folder"),
+    ("log", "file"),
+    *(("audit", key) for key in ("file", "syslog_authorities", "syslog_certificate", "syslog_key")),
+)
 
 
 def load(path: Path | None) -> Settings:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from dae_pacs.config.audit import AuditSettings
 from dae_pacs.config.crosscheck import validate_whole
 from dae_pacs.config.fields import (
     DEFAULT_DESCRIPTION,
@@ -277,6 +278,7 @@ class Settings(BaseSettings):
     delivery: DeliverySettings = Field(default_factory=DeliverySettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
     log: LogSettings = Field(default_factory=LogSettings)
+    audit: AuditSettings = Field(default_factory=AuditSettings)
     peers: dict[PeerName, Peer] = Field(default={}, description="Where results go.")
     rules: tuple[Rule, ...] = Field(default=(), description="What happens to which objects, in order.")
 

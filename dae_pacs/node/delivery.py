@@ -6,7 +6,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -17,6 +17,7 @@ from dae_pacs.dimse.statuses import Outcome
 from dae_pacs.errors import PeerError, RejectedError, SpoolError
 from dae_pacs.failpoints import reach
 from dae_pacs.image.files import plain_copy
+from dae_pacs.node.auditing import Auditor, failure_of, silent
 from dae_pacs.node.bell import Bell
 from dae_pacs.spool.files import SpoolFiles
 from dae_pacs.spool.ledger import Ledger
@@ -48,6 +49,7 @@ class Spool:
 
     files: SpoolFiles
     ledger: Ledger
+    audit: Auditor = field(default_factory=silent)
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Courier:
     """One thread that empties the outbox of one destination."""
 
     def __init__(self, spool: Spool, destination: Destination, *, calling_ae: str, results: Bell) -> None:
-        self._files, self._outbox = spool.files, spool.ledger.outbox
+        self._files, self._outbox, self._audit = spool.files, spool.ledger.outbox, spool.audit
         self._destination = destination
         self._calling_ae = calling_ae
         self._results = results
@@ -75,6 +77,8 @@ class Courier:
         self._thread: threading.Thread | None = None
         self._held: dict[Path, Delivery] = {}
         """What is marked as being sent by us and not told of yet."""
+        self._answered: list[tuple[Delivery, str]] = []
+        """What was told of, for the audit trail: why the peer has it not, empty where it has."""
 
     def keep_running(self) -> None:
         """Start the thread, or another in its place when an error ended it."""
@@ -123,8 +127,22 @@ class Courier:
         self._held.update((delivery.path, delivery) for delivery in owed)
         if owed:
             reach("send.taken")
-            self._deliver(owed)
+            with self._audited(owed):
+                self._deliver(owed)
         return bool(owed)
+
+    @contextmanager
+    def _audited(self, owed: Sequence[Delivery]) -> Iterator[None]:
+        """Tell the audit trail what is about to be sent, and then what came of it."""
+        self._answered = []
+        self._audit.sending(self._destination.peer, owed)
+        try:
+            yield
+        finally:
+            answered = {delivery.id for delivery, _ in self._answered}
+            left = [delivery for delivery in owed if delivery.id not in answered]
+            unsent = [(delivery, "not sent, or not answered") for delivery in left]
+            self._audit.sent(self._destination.peer, [*self._answered, *unsent])
 
     def _deliver(self, owed: Sequence[Delivery]) -> None:
         """Send a batch over one association, and judge the destination by what came of it."""
@@ -171,6 +189,7 @@ class Courier:
 
     def _tell(self, results: Sequence[SendResult]) -> None:
         """Write down what came of objects; they are no longer ours to give back."""
+        self._answered += [(self._held[result.outgoing.path], failure_of(result)) for result in results]
         told = [
             Told(
                 self._held[result.outgoing.path].id,

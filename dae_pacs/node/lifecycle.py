@@ -5,10 +5,13 @@ import threading
 import time
 from contextlib import ExitStack
 
+from dae_pacs.audit.events import this_process
+from dae_pacs.audit.trail import open_trail
 from dae_pacs.config.model import Settings
 from dae_pacs.dimse.scp import ScpSettings, StorageSCP
 from dae_pacs.errors import SpoolError, SpoolFullError
 from dae_pacs.failpoints import reach
+from dae_pacs.node.auditing import Auditor
 from dae_pacs.node.bell import Bell
 from dae_pacs.node.delivery import Courier, Spool
 from dae_pacs.node.dispatch import Dispatcher, DispatchSettings
@@ -45,17 +48,19 @@ class Node:
         self._held.enter_context(self.files.hold())
         self.ledger = Ledger(self.files.ledger_path)
         self._held.callback(self.ledger.close)
+        us = this_process(settings.node.ae_title)
+        self._audit = Auditor(open_trail(settings.audit, us, spool=self.files.root), us)
         work, results = Bell(), Bell()
         self._work = work
-        receiver = Receiver(self.files, self.ledger, settings.rules, settings.model, results)
+        receiver = Receiver(self.files, self.ledger, settings.rules, settings.model, results, self._audit)
         self.scp = StorageSCP(
             _scp_settings(settings),
             open_file=self._open_file,
             keep=receiver.keep,
-            association_ended=self.ledger.association_ended,
+            association_ended=self._association_ended,
         )
         self.dispatcher = Dispatcher(self.ledger, self._dispatch_settings(), work=work, results=results)
-        spool = Spool(self.files, self.ledger)
+        spool = Spool(self.files, self.ledger, self._audit)
         self._couriers = [
             Courier(spool, destination, calling_ae=settings.node.ae_title, results=results)
             for destination in destinations_of(settings)
@@ -76,6 +81,7 @@ class Node:
         self.scp.start()
         self._keep_threads_running()
         self._clock.start()
+        self._audit.started()
         logger.info(
             "node started",
             extra={"ae_title": self._settings.node.ae_title, "port": self.scp.port},
@@ -91,6 +97,7 @@ class Node:
         self.dispatcher.stop(STOP_GRACE_S)
         for courier in self._couriers:
             courier.stop()
+        self._audit.stopped()
         self._held.close()
         logger.info("node stopped")
 
@@ -129,6 +136,10 @@ class Node:
             )
         return self.files.open_incoming()
 
+    def _association_ended(self, association: str) -> None:
+        self._audit.association_ended(association)
+        self.ledger.association_ended(association)
+
     def _tick(self) -> None:
         next_sweep = time.monotonic()
         while not self._stopping.wait(TICK_S):
@@ -149,7 +160,7 @@ class Node:
             self._work.ring()
         self._keep_threads_running()
         if sweep_now:
-            sweep(self.ledger, keep_hours=self._settings.retention.keep_hours, now=now)
+            sweep(self.ledger, self._audit, keep_hours=self._settings.retention.keep_hours, now=now)
 
     def _keep_threads_running(self) -> None:
         self.dispatcher.keep_running()

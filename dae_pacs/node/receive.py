@@ -2,18 +2,20 @@
 
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydicom import Dataset
 
+from dae_pacs.audit.messages import Action
 from dae_pacs.config.model import ModelSettings, Rule
 from dae_pacs.dimse.scp import Answer, Incoming
 from dae_pacs.dimse.statuses import DUPLICATE_INSTANCE, MISMATCH, SUCCESS
 from dae_pacs.errors import SpoolError
 from dae_pacs.failpoints import reach
 from dae_pacs.image.header import Summary, read_header, summarise
+from dae_pacs.node.auditing import Auditor, silent
 from dae_pacs.node.bell import Bell
 from dae_pacs.node.routing import decide
 from dae_pacs.spool.files import IncomingFile, SpoolFiles
@@ -21,6 +23,12 @@ from dae_pacs.spool.ledger import Ledger
 from dae_pacs.spool.records import KeepOutcome, NewInstance, Plan
 
 logger = logging.getLogger(__name__)
+
+_AUDITED: Mapping[KeepOutcome, tuple[Action, str]] = {
+    KeepOutcome.NEW: ("C", ""),
+    KeepOutcome.AGAIN: ("R", ""),
+    KeepOutcome.CONFLICT: ("C", "in quarantine: another object with this UID is kept"),
+}
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,7 @@ class Receiver:
     rules: Sequence[Rule]
     model: ModelSettings
     results: Bell
+    audit: Auditor = field(default_factory=silent)
 
     def keep(self, incoming: Incoming) -> Answer:
         """Keep one object, or say why not.
@@ -48,9 +57,11 @@ class Receiver:
         mismatch = _mismatch(summary, incoming)
         if mismatch:
             file.discard()
+            self.audit.object_received(incoming, summary, failure="refused: " + mismatch)
             return Answer(MISMATCH, mismatch)
         if self.ledger.is_ours(incoming.SOPInstanceUID):
             file.discard()  # an auto-routing PACS sends our results back: they are here already
+            self.audit.object_received(incoming, summary, "R")
             return Answer(SUCCESS)
         plan = _with_warning(self._plan(header, summary, incoming), incoming)
         path = self.files.settle(
@@ -62,6 +73,7 @@ class Receiver:
         new = _as_new(summary, incoming, file, path)
         outcome = self.ledger.keep(new, plan)
         logger.debug("object received", extra={"outcome": outcome.value, "action": plan.action})
+        self.audit.object_received(incoming, summary, *_AUDITED[outcome])
         if outcome is KeepOutcome.CONFLICT:
             return Answer(DUPLICATE_INSTANCE, "another object with this UID is kept; see quarantine")
         self.results.ring()

@@ -267,6 +267,11 @@ class Ledger:
         """Delete an instance's file unless something is owed for it; says whether the file is gone."""
         return retention.remove(self._database, instance_id)
 
+    def holds_any(self, StudyInstanceUID: str) -> bool:
+        """Tell whether the file of any object of a study is still there."""
+        with self._database.reading() as connection:
+            return retention.holds_any(connection, StudyInstanceUID)
+
     def counts(self) -> dict[str, dict[str, int]]:
         """Count instances, jobs, images of jobs and deliveries by status."""
         with self._database.reading() as connection:

@@ -198,6 +198,7 @@ class Delivery:
     SOPClassUID: str
     SOPInstanceUID: str
     StudyInstanceUID: str
+    PatientID: str
     transfer_syntax_uid: str
     origin: Origin
 

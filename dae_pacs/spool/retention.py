@@ -66,3 +66,12 @@ def remove(database: Database, instance_id: int) -> bool:
         except OSError as error:
             raise spool_error(error, "deleting an object that retention gave up") from error
     return True
+
+
+def holds_any(connection: sqlite3.Connection, study: str) -> bool:
+    """Tell whether the file of any object of a study is still there."""
+    query = (
+        "SELECT 1 FROM series AS s JOIN instances AS i ON i.series_id = s.id"
+        " WHERE s.StudyInstanceUID = ? AND i.status NOT IN ('removed', 'missing') LIMIT 1"
+    )
+    return connection.execute(query, (study,)).fetchone() is not None

@@ -17,8 +17,8 @@ INSTANCE_COLUMNS: Final = """
 
 DELIVERY_COLUMNS: Final = """
     d.id, d.instance_id, d.destination, d.status, d.attempts, d.next_try_at, d.error, d.warning,
-    d.delivered_at, i.path, i.SOPClassUID, i.SOPInstanceUID, s.StudyInstanceUID, i.transfer_syntax_uid,
-    i.origin"""
+    d.delivered_at, i.path, i.SOPClassUID, i.SOPInstanceUID, s.StudyInstanceUID, s.PatientID,
+    i.transfer_syntax_uid, i.origin"""
 
 JOB_COLUMNS: Final = """
     id, StudyInstanceUID, SeriesInstanceUID, rule, variant, kind, model, strength, compression, destinations,

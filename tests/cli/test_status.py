@@ -1,3 +1,5 @@
+import base64
+import getpass
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -6,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from dae_pacs.audit.backlog import Backlog
+from dae_pacs.audit.entry import Entry
 from dae_pacs.spool.files import LEDGER_NAME
 from dae_pacs.spool.ledger import Ledger
 from dae_pacs.spool.records import NewDerived, NewInstance, Plan
@@ -209,3 +213,24 @@ def test_retry_requeues_what_failed(run: Run, ledger: Ledger, tmp_path: Path) ->
 
 def test_retry_says_that_there_is_nothing(run: Run, ledger: Ledger) -> None:
     assert "Nothing to retry" in run("retry").out
+
+
+def test_audit_messages_that_wait_are_told(run: Run, ledger: Ledger, tmp_path: Path) -> None:
+    Backlog(tmp_path / "spool" / "audit" / "syslog", most=5).put([Entry(1, b"<AuditMessage/>")])
+
+    assert "Audit trail: 1 message(s) wait for its syslog" in run("status").out
+    assert json.loads(run("status", "--json").out)["audit_messages_waiting"] == {"syslog": 1}
+
+
+def test_a_retry_is_in_the_audit_trail_with_who_did_it(run: Run, ledger: Ledger, tmp_path: Path) -> None:
+    (tmp_path / "dae-pacs.toml").write_text('[audit]\nfile = "audit.xml"\n')
+    keep(ledger, tmp_path, "1.2.3", DENOISE)
+    fail_job(ledger)
+
+    assert run("retry", "--study", "1.2.3").code == 0
+
+    (message,) = (tmp_path / "audit.xml").read_text().splitlines()
+    assert 'originalText="Use of Restricted Function"' in message
+    assert f"{getpass.getuser()}@" in message
+    words = base64.b64encode(b"dae-pacs retry, study 1.2.3. Requeued: 1 job(s)").decode()[:-4]
+    assert words in message

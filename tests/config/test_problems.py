@@ -44,6 +44,8 @@ def complaints(path: Path | None) -> list[str]:
         ('[model]\ndevice = "gpu"', 'model.device = "gpu": is no device; give auto, cpu, cuda'),
         ('[model]\nname = "My Model"', 'model.name = "My Model": is no name of a model bundle; give lower-case'),
         ('[log]\nlevel = "loud"', 'log.level = "loud": is not known here; give one of "DEBUG", "INFO"'),
+        ('[audit]\nsyslog = "audit"', 'audit.syslog = "audit": is no address of a syslog receiver; give host:port'),
+        ('[audit]\nsyslog_transport = "plain"', 'audit.syslog_transport = "plain": is not known here; give one of "tls"'),
         ("[log]\nfile = true", "log.file = true: is not a path; give a path"),
         ("[peers.pacs]\nae_title = 'A'\nport = 1", 'peers.pacs.host: is missing; give text, such as "127.0.0.1"'),
         ("[peers.pacs]\nae_title = 'A'\nhost = 'h'", "peers.pacs.port: is missing; give a whole number from 1 to 65535"),

@@ -1,0 +1,165 @@
+"""What the node tells the audit trail: one message for each study on an association, never one an object.
+
+Where the configuration asks for no trail, every call ends at once.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from dae_pacs.audit import events
+from dae_pacs.audit.events import Count, Remote, StudyOfPatient, Us
+from dae_pacs.audit.messages import Action
+from dae_pacs.audit.trail import Trail
+from dae_pacs.dimse.scp import Incoming
+from dae_pacs.dimse.scu import PeerAddress, SendResult
+from dae_pacs.dimse.statuses import Outcome
+from dae_pacs.image.header import Summary
+from dae_pacs.spool.records import Delivery, Instance
+
+MOST_STUDIES = 1000
+"""Studies of one association that are counted at a time; a stranger may make up as many as it likes."""
+
+_Key = tuple[Action, str]
+"""How a transfer ended: the action, and why it failed; "" where it did not."""
+
+
+@dataclass
+class _Association:
+    """What came over one association so far."""
+
+    sender: Remote
+    studies: dict[StudyOfPatient, dict[_Key, Counter[str]]] = field(default_factory=dict)
+
+
+class Auditor:
+    """Counts what is received, and turns what happens into messages; for any thread."""
+
+    def __init__(self, trail: Trail | None, us: Us) -> None:
+        self._trail = trail
+        self._us = us
+        self._lock = threading.Lock()
+        self._associations: dict[str, _Association] = {}
+        self._has_started = False
+
+    def started(self) -> None:
+        """The node receives."""
+        self._has_started = True
+        if self._trail is not None:
+            self._trail.record(events.started(self._us))
+
+    def stopped(self) -> None:
+        """The node ends; the last message."""
+        if self._trail is not None:
+            for association in list(self._associations):
+                self.association_ended(association)
+            if self._has_started:
+                self._trail.record(events.stopped(self._us))
+            self._trail.close()
+
+    def refused(self, calling_ae: str, address: str, why: str) -> None:
+        """Somebody wanted to associate who may not: an unknown AE title or address, a failed handshake.
+
+        Args:
+            calling_ae: the AE title that it gave; empty where it came to none.
+            address: where it called from.
+            why: in words of ours.
+        """
+        if self._trail is not None:
+            self._trail.record(events.refused(self._us, Remote(calling_ae, address), why))
+
+    def object_received(
+        self, incoming: Incoming, summary: Summary, action: Action = "C", failure: str = ""
+    ) -> None:
+        """Count one object of an association; the first of its study is told at once."""
+        if self._trail is None:
+            return
+        study = StudyOfPatient(summary.StudyInstanceUID, summary.PatientID)
+        with self._lock:
+            association = self._associations.get(incoming.association)
+            if association is None:
+                sender = Remote(incoming.calling_ae, incoming.address)
+                association = self._associations[incoming.association] = _Association(sender)
+            counts = association.studies.get(study)
+            is_first = counts is None
+            if counts is None:
+                counts = association.studies[study] = {}
+            counts.setdefault((action, failure), Counter())[summary.SOPClassUID] += 1
+            is_crowded = len(association.studies) >= MOST_STUDIES
+        if is_first:
+            self._trail.record(events.begin_receiving(self._us, association.sender, study))
+        if is_crowded:
+            self.association_ended(incoming.association)
+
+    def association_ended(self, association: str) -> None:
+        """Tell what came over an association, for each study."""
+        if self._trail is None:
+            return
+        with self._lock:
+            over = self._associations.pop(association, None)
+        if over is None:
+            return
+        for study, counts in over.studies.items():
+            for (action, failure), sop_classes in counts.items():
+                count = Count(sop_classes, action, failure)
+                self._trail.record(events.received(self._us, over.sender, study, count))
+
+    def sending(self, peer: PeerAddress, owed: Sequence[Delivery]) -> None:
+        """Objects are about to be sent to a peer."""
+        if self._trail is None:
+            return
+        for study, sop_classes in _by_study(owed).items():
+            self._trail.record(events.begin_sending(self._us, _remote(peer), study, sop_classes))
+
+    def sent(self, peer: PeerAddress, answered: Iterable[tuple[Delivery, str]]) -> None:
+        """A peer has answered for objects.
+
+        Args:
+            peer: who.
+            answered: each object, with the reason why the peer has it not, empty where it has.
+        """
+        if self._trail is None:
+            return
+        counts: dict[tuple[StudyOfPatient, str], Counter[str]] = {}
+        for delivery, failure in answered:
+            counts.setdefault((_study_of(delivery), failure), Counter())[delivery.SOPClassUID] += 1
+        for (study, failure), sop_classes in counts.items():
+            # R: a sender does not know what its receiver had before (A.5.3.7).
+            self._trail.record(events.sent(self._us, _remote(peer), study, Count(sop_classes, "R", failure)))
+
+    def removed(self, instances: Sequence[Instance], *, still_held: Iterable[str]) -> None:
+        """Retention deleted objects; of the studies named, others are still there."""
+        if self._trail is None:
+            return
+        held = set(still_held)
+        for study, sop_classes in _by_study(instances).items():
+            whole = study.StudyInstanceUID not in held
+            self._trail.record(events.deleted(self._us, study, sop_classes, whole=whole))
+
+
+def silent() -> Auditor:
+    """Give an auditor without a trail."""
+    return Auditor(None, Us("", "", 0))
+
+
+def failure_of(result: SendResult) -> str:
+    """Say how a peer failed to take an object, in few different words; empty where it took it."""
+    if result.outcome in (Outcome.SENT, Outcome.WARNING):
+        return ""
+    return "not answered" if result.status is None else f"answered with status {result.status:04X}"
+
+
+def _remote(peer: PeerAddress) -> Remote:
+    return Remote(peer.ae_title, peer.host)
+
+
+def _by_study(objects: Iterable[Delivery | Instance]) -> dict[StudyOfPatient, Counter[str]]:
+    found: dict[StudyOfPatient, Counter[str]] = {}
+    for entry in objects:
+        found.setdefault(_study_of(entry), Counter())[entry.SOPClassUID] += 1
+    return found
+
+
+def _study_of(entry: Delivery | Instance) -> StudyOfPatient:
+    return StudyOfPatient(entry.StudyInstanceUID, entry.PatientID)
