@@ -217,7 +217,14 @@ character set, or in ASCII where that can't hold it.
 
 No security profile of PS3.15: no TLS, no user identity, no signatures made or checked. Digital signatures
 of a source are dropped from what is derived of it. By default the node listens on this machine alone; it
-is to be opened to trusted networks only (`node.bind`). Logs carry no patient data."""
+is to be opened to trusted networks only (`node.bind`). Logs carry no patient data.
+
+Audit Trail Message Format Profile (PS3.15 A.5), where `audit.file` or `audit.syslog` is set: Application
+Activity, Begin Transferring DICOM Instances, DICOM Instances Transferred, DICOM Instances Accessed (D),
+DICOM Study Deleted, Security Alert; [audit.md](audit.md) says when, and what each names. Audit Trail
+Message Transmission Profiles SYSLOG-TLS (A.6) and SYSLOG-UDP (A.7), by `audit.syslog` and
+`audit.syslog_transport`: no structured data, MSGID `DICOM+RFC3881`, facility 10, severity 5; the
+receiver's certificate is always verified. The repository is found by configuration, not by LDAP."""
 
 
 def _annexes() -> Iterator[str]:
