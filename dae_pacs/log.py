@@ -2,10 +2,14 @@
 
 import json
 import logging
+import os
 import sys
+import traceback
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from types import TracebackType
 from typing import Protocol
 
 from dae_pacs.errors import ConfigError
@@ -17,6 +21,9 @@ _CHATTY = ("monai", "PIL", "matplotlib")
 """Libraries that log, at INFO, what helps nobody."""
 _INDISCREET = ("pydicom", "pynetdicom", "py.warnings")
 """Whose warnings quote the values that they complain of: a patient's name, a stranger's bytes."""
+
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+"""What `sys.exc_info` gives."""
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 """What every record carries; anything else on it came in through `extra`."""
@@ -69,7 +76,26 @@ def configure(settings: LogSettings | None = None, *, verbose: bool = False) -> 
     logging.captureWarnings(capture=True)
 
 
-class TextLines(logging.Formatter):
+class _PrivateFile(RotatingFileHandler):
+    """A rotating file for its owner alone: it names peers and what goes wrong, if no patient."""
+
+    def _open(self) -> TextIOWrapper:
+        stream = super()._open()
+        os.fchmod(stream.fileno(), 0o600)
+        return stream
+
+
+class _Discreet(logging.Formatter):
+    """Tells where an error happened, and of which kind it is: its words may quote a patient's name."""
+
+    def formatException(self, ei: ExcInfo) -> str:
+        kind, _, trace = ei
+        frames = "".join(traceback.format_tb(trace)).rstrip("\n")
+        name = kind.__name__ if kind is not None else "None"
+        return f"{frames}\n{name} (its words are left out)"
+
+
+class TextLines(_Discreet):
     """One line a record: time, level, logger, message, then key=value for each field."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -80,7 +106,7 @@ class TextLines(logging.Formatter):
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
-class JsonLines(logging.Formatter):
+class JsonLines(_Discreet):
     """One JSON object a record: time, level, logger, message, and each field under its own key."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -102,7 +128,7 @@ def _handler(file: Path | None) -> logging.Handler:
         return logging.StreamHandler(sys.stderr)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        return RotatingFileHandler(file, maxBytes=FILE_BYTES, backupCount=FILES_KEPT, encoding="utf-8")
+        return _PrivateFile(file, maxBytes=FILE_BYTES, backupCount=FILES_KEPT, encoding="utf-8")
     except OSError as error:
         raise ConfigError(
             f"Log file {file}: can't be opened ({error.strerror}). Set log.file to a file that may be "

@@ -1,5 +1,7 @@
 import json
 import logging
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -48,7 +50,9 @@ def test_json_has_one_object_a_line(tmp_path: Path) -> None:
     assert first["level"] == "WARNING"
     assert first["logger"] == "dae_pacs.test"
     assert (first["message"], first["status"], first["path_count"]) == ("object refused", "A700", 2)
-    assert "ValueError: invalid literal for int() with base 10: 'boom'" in second["exception"]
+    assert second["exception"].endswith("ValueError (its words are left out)")
+    assert "test_log.py" in second["exception"]
+    assert "boom'" not in second["exception"].replace('int("boom")', "")
 
 
 def test_the_level_is_the_settings(capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,7 +93,16 @@ def test_a_traceback_follows_its_line(capsys: pytest.CaptureFixture[str]) -> Non
 
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].endswith("job failed job=1")
-    assert lines[-1].startswith("ValueError: ")
+    assert lines[-1] == "ValueError (its words are left out)"
+
+
+def test_a_log_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    old = os.umask(0)
+    try:
+        log.configure(LogSettings(file=tmp_path / "node.log"))
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((tmp_path / "node.log").stat().st_mode) == 0o600
 
 
 def test_a_log_file_that_can_not_be_opened_is_refused_in_words(tmp_path: Path) -> None:

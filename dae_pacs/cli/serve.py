@@ -9,6 +9,7 @@ from dae_pacs.config.load import load
 from dae_pacs.config.model import Settings
 from dae_pacs.log import configure
 from dae_pacs.node.lifecycle import Node
+from dae_pacs.privacy import log_crashes, seal_process
 
 
 def run(*, config: Path | None, model: str | None, port: int | None) -> int:
@@ -19,7 +20,9 @@ def run(*, config: Path | None, model: str | None, port: int | None) -> int:
         DaePacsError: the node can't start; see `Node`.
     """
     settings = _overridden(load(config), model, port)
+    seal_process()
     configure(settings.log)
+    log_crashes()
     failpoints.arm_from_environment()
     asked_to_stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -181,7 +181,7 @@ class Courier:
             self._outbox.worked(name)
         if verdict.trouble:
             self._outbox.failed(name, error=verdict.trouble, now=now, is_permanent=verdict.is_permanent)
-            fields = {"why": verdict.trouble, "not_sent": verdict.untried}
+            fields = {"why": verdict.status or verdict.trouble, "not_sent": verdict.untried}
             logger.warning("destination failing", extra=self._fields() | fields)
         if verdict.hopeless:
             fields = {"count": len(verdict.hopeless), "why": verdict.hopeless[0]}
@@ -230,11 +230,13 @@ class _Round:
     def __init__(self, tell: Callable[[Sequence[SendResult]], None], *, breaker_after: int) -> None:
         self.trouble = ""
         """Why the destination counts as failing; empty where it works."""
+        self.status = ""
+        """The same for the log, where a status made it fail: the peer's own words may name a patient."""
         self.is_permanent = False
         self.has_worked = False
         """Whether an object got an answer that is about the object, not about the destination's state."""
         self.hopeless: list[str] = []
-        """What was said of those that were refused for good."""
+        """How those were answered that were refused for good; without the peer's own words."""
         self.untried = 0
         self._tell = tell
         self._breaker_after = breaker_after
@@ -257,12 +259,12 @@ class _Round:
         elif result.status is not None and result.outcome is Outcome.RETRY:
             self._refusals += 1
             if not self.may_go_on:
-                self.trouble = result.message
+                self.trouble, self.status = result.message, failure_of(result)
         elif result.status is not None:
             self._refusals = 0
             self.has_worked = True
         if result.outcome is Outcome.DEAD:
-            self.hopeless.append(result.message)
+            self.hopeless.append(failure_of(result))
         if time.monotonic() - self._told_at >= _TELL_S:
             self.tell()
 

@@ -23,6 +23,7 @@ from dae_pacs.errors import DaePacsError
 from dae_pacs.log import configure
 from dae_pacs.node.events import Event, Failed, SeriesTask, Source
 from dae_pacs.node.pipeline import denoise_series
+from dae_pacs.privacy import log_crashes, seal_process, where
 from dae_pacs.resources import find_bundle
 from dae_pacs.spool.files import SpoolFiles
 
@@ -46,7 +47,9 @@ def run_worker(pipe: Connection, settings: WorkerSettings) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the node decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _die_with_the_node()
+    seal_process()
     configure(settings.log)
+    log_crashes()
     failpoints.arm_from_environment()
     models, files = Models(settings), SpoolFiles(settings.spool)
     try:
@@ -74,8 +77,9 @@ def _do(task: SeriesTask, models: "Models", files: SpoolFiles, report: Callable[
         report(Failed(f"a result could not be written: {error.strerror or type(error).__name__}"))
     except MemoryError:
         report(Failed("out of memory; give the node more, or send smaller objects"))
-    except Exception as error:
-        logger.exception("job failed unexpectedly", extra={"job": task.job_id})
+    except Exception as error:  # noqa: BLE001  one job's failure ends no worker
+        fields = {"job": task.job_id, "error": type(error).__name__, "where": where(error.__traceback__)}
+        logger.error("job failed unexpectedly", extra=fields)  # noqa: TRY400  its words may quote the image
         report(Failed(f"unexpected {type(error).__name__}; the node's log has the details"))
 
 

@@ -31,6 +31,8 @@ _FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _META_LENGTH_END: Final = 144
 """PS3.10 7.1: 128 bytes preamble, "DICM", then (0002,0000) UL 4: the length of the rest of the file meta."""
 _META_START: Final = b"DICM\x02\x00\x00\x00UL\x04\x00"
+_RIGHTS: Final = 0o700
+"""Of the spool's root: patients are in it."""
 _FLUSHERS: Final = 32
 """Flushes of files that may be under way at once; threads start as they are needed."""
 _QUICK_FLUSH_S: Final = 0.0003
@@ -159,6 +161,12 @@ class SpoolFiles:
             raise spool_error(error, f"making the spool's folders in {self.root}") from error
 
     def _make_folders(self) -> None:
+        self.root.mkdir(mode=_RIGHTS, parents=True, exist_ok=True)
+        if self.root.stat().st_mode & ~_RIGHTS & 0o777:
+            try:
+                self.root.chmod(_RIGHTS)  # nobody else comes in, whatever the rights of what is below
+            except PermissionError:
+                _log.warning("the spool is another account's, who else may read it is not ours to say")
         for folder in (self.incoming, self.objects, self.derived, self.quarantine):
             folder.mkdir(parents=True, exist_ok=True)
             probe = folder / f".probe.{secrets.token_hex(8)}"

@@ -193,3 +193,11 @@ def test_same_object_from_many_threads_is_one_whole_file(tmp_path):
     assert len(set(paths)) == 1
     assert paths[0].read_bytes() == HEAD + b"x" * 100_000
     assert not list(files.incoming.iterdir())
+
+
+def test_a_spool_is_closed_to_other_accounts_also_one_that_was_open(tmp_path):
+    root = tmp_path / "spool"
+    root.mkdir(mode=0o755)
+    root.chmod(0o755)
+    SpoolFiles(root)
+    assert root.stat().st_mode & 0o777 == 0o700
