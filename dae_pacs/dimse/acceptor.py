@@ -18,6 +18,7 @@ from pynetdicom.pdu_primitives import (
     ImplementationClassUIDNotification,
     ImplementationVersionNameNotification,
     MaximumLengthNotification,
+    SCP_SCU_RoleSelectionNegotiation,
 )
 from pynetdicom.presentation import negotiate_as_acceptor
 
@@ -86,26 +87,29 @@ class Agreement:
 class Acceptor:
     """Our side of negotiations: what we take, the same for every association."""
 
-    def __init__(self, *, max_pdu_bytes: int) -> None:
+    def __init__(self, *, max_pdu_bytes: int, takes_reports: bool = False) -> None:
         self._max_pdu_bytes = max_pdu_bytes
+        self._more = [contexts.commitment()] if takes_reports else []
 
     def agree(self, proposal: Proposal) -> Agreement:
         """Choose a transfer syntax for each proposed context, by our preference, and write the answer.
 
-        Roles and asynchronous windows go unanswered, which means their defaults: the peer is SCU, one
-        operation at a time (PS3.7 D.3.3.3 and D.3.3.4).
+        Asynchronous windows go unanswered, and so do roles for all but storage commitment, which means their
+        defaults: the peer is SCU, one operation at a time (PS3.7 D.3.3.3 and D.3.3.4).
         """
         request = proposal.primitive
         answer = A_ASSOCIATE()
         try:
-            verdicts, _roles = negotiate_as_acceptor(
-                request.presentation_context_definition_list, contexts.supported()
+            verdicts, roles = negotiate_as_acceptor(
+                request.presentation_context_definition_list,
+                [*contexts.supported(), *self._more],
+                _roles(request),
             )
             answer.application_context_name = UID(_APPLICATION_CONTEXT)
             answer.calling_ae_title = answer.called_ae_title = _ANY_TITLE
             answer.result, answer.result_source = 0x00, 0x01
             answer.presentation_context_definition_results_list = verdicts
-            answer.user_information = self._user_information()
+            answer.user_information = [*self._user_information(), *roles]
             accept_pdu = _with_titles(A_ASSOCIATE_AC(answer).encode(), proposal.titles)
         except _MALFORMED as error:
             raise _malformed() from error
@@ -126,6 +130,15 @@ class Acceptor:
         version = ImplementationVersionNameNotification()
         version.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         return [maximum, implementation, version]
+
+
+def _roles(request: A_ASSOCIATE) -> dict[UID, tuple[bool | None, bool | None]]:
+    """Read which roles the peer proposes for itself, as SCU and as SCP (PS3.7 D.3.3.4)."""
+    return {
+        item.sop_class_uid: (bool(item.scu_role), bool(item.scp_role))
+        for item in request.user_information or []
+        if isinstance(item, SCP_SCU_RoleSelectionNegotiation) and item.sop_class_uid is not None
+    }
 
 
 def receive(wire: Wire) -> Proposal | None:

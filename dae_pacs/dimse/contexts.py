@@ -16,6 +16,8 @@ from pynetdicom.sop_class import register_uid, uid_to_service_class
 EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 IMPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 VERIFICATION = "1.2.840.10008.1.1"  # PS3.4 A.4
+COMMITMENT = "1.2.840.10008.1.20.1"  # PS3.4 J.3, Storage Commitment Push Model
+COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1.1"  # PS3.4 J.3.5, its well-known instance
 
 _UNCOMPRESSED = (
     EXPLICIT_LITTLE_ENDIAN,
@@ -128,6 +130,14 @@ def register() -> None:
     for keyword, uid in _EXTRA.items():
         if uid_to_service_class(uid) is not StorageServiceClass:
             register_uid(uid, keyword, StorageServiceClass)
+
+
+@cache
+def commitment() -> PresentationContext:
+    """Build the context on which storage commitment is reported to us: the peer is its provider."""
+    context = build_context(COMMITMENT, [EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN])
+    context.scu_role, context.scp_role = False, True
+    return context
 
 
 @cache

@@ -11,6 +11,7 @@ from typing import Final
 from dae_pacs.dimse import commands, messages, pdus, statuses
 from dae_pacs.dimse.acceptor import Agreement, Context
 from dae_pacs.dimse.commands import Command
+from dae_pacs.dimse.commitment import ReportReception
 from dae_pacs.dimse.contexts import VERIFICATION
 from dae_pacs.dimse.reception import Reception
 from dae_pacs.dimse.refusals import Answer
@@ -19,10 +20,10 @@ from dae_pacs.dimse.wire import Wire
 from dae_pacs.errors import ProtocolError
 from dae_pacs.failpoints import reach
 
-Begin = Callable[[Command, Context], Reception]
-"""Opens the reception of one object."""
+Begin = Callable[[Command, Context], Reception | ReportReception | None]
+"""Opens the reception of one object or report; None where such is not taken."""
 
-_UNRECOGNIZED: Final = Answer(statuses.UNRECOGNIZED_OPERATION, "this node takes C-STORE and C-ECHO")
+_UNRECOGNIZED: Final = Answer(statuses.UNRECOGNIZED_OPERATION, "this node does not offer that")
 _NOT_VERIFICATION: Final = Answer(
     statuses.CLASS_NOT_SUPPORTED, "C-ECHO on a presentation context that is not Verification"
 )
@@ -34,21 +35,19 @@ _SLACK_BYTES: Final = pdus.HEAD.size
 class Conversation:
     """What is said on one association, from its acceptance to its release; for one thread."""
 
-    def __init__(
-        self, wire: Wire, agreement: Agreement, *, settings: ScpSettings, begin_object: Begin
-    ) -> None:
+    def __init__(self, wire: Wire, agreement: Agreement, *, settings: ScpSettings, begin: Begin) -> None:
         self._wire = wire
         self._contexts = agreement.contexts
         self._peer_pdu_bytes = agreement.max_pdu_bytes
         self._settings = settings
-        self._begin_object = begin_object
+        self._begin = begin
         self._command = bytearray()
         self._context: Context | None = None
         """The context of the message under way; None between messages."""
         self._message_ends_by = 0.0
         self._request: Command | None = None
         """The command whose data set is arriving."""
-        self._reception: Reception | None = None
+        self._reception: Reception | ReportReception | None = None
 
     def run(self) -> str:
         """Listen and answer until the peer ends the association; says how: "released" or "aborted".
@@ -141,8 +140,8 @@ class Conversation:
         self._command.clear()
         if request.has_data_set:
             self._request = request
-            if request.field == commands.C_STORE_RQ:
-                self._reception = self._begin_object(request, context)
+            if request.field in {commands.C_STORE_RQ, commands.N_EVENT_REPORT_RQ}:
+                self._reception = self._begin(request, context)
         elif request.field == commands.C_STORE_RQ:
             self._answer(request, Answer(statuses.CANNOT_UNDERSTAND, "no data set"))
         elif request.field == commands.C_CANCEL_RQ:

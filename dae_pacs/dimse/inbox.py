@@ -5,7 +5,9 @@ Nagle's algorithm on (DCMTK, Orthanc) holds the second half of its answer back u
 acknowledged, which is 40 ms an object.
 """
 
+import select
 import socket
+import ssl
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -63,6 +65,17 @@ class Inbox:
         if length > longest:
             raise ProtocolError("a PDU longer than negotiated", reason=pdus.INVALID_PARAMETER)
         return kind, self._exactly(length, deadline)
+
+    def has_something(self, within_s: float) -> bool:
+        """Tell whether the peer says something, or ends the connection, within a time."""
+        if self._buffer or self._fragments:
+            return True
+        if isinstance(self._connection, ssl.SSLSocket) and self._connection.pending():
+            return True
+        acknowledge_at_once(self._connection)
+        poll = select.poll()
+        poll.register(self._connection, select.POLLIN)
+        return bool(poll.poll(within_s * 1000))
 
     def message(self, deadline: float) -> Message:
         """Read one message; raises what `pdu` does, EndedError too where the peer aborts or releases."""

@@ -12,6 +12,7 @@ from dae_pacs.dimse.contexts import VERIFICATION
 
 _C_STORE_RQ = 0x0001  # PS3.7 E.1-1, Command Field (0000,0100)
 _C_ECHO_RQ = 0x0030
+_N_ACTION_RQ = 0x0130
 _MEDIUM_PRIORITY = 0x0000
 _WITH_DATA_SET = 0x0001  # PS3.7 E.1-1, Command Data Set Type (0000,0800): anything but 0101H
 _WITHOUT_DATA_SET = 0x0101
@@ -48,6 +49,18 @@ def echo_request(*, message_id: int) -> bytes:
         _us(0x0100, _C_ECHO_RQ),
         _us(0x0110, message_id),
         _us(0x0800, _WITHOUT_DATA_SET),
+    )
+
+
+def action_request(sop_class_uid: str, sop_instance_uid: str, *, message_id: int, action_type: int) -> bytes:
+    """Encode an N-ACTION request's command set (PS3.7 10.3.5.1)."""
+    return _command_set(
+        _uid(0x0003, sop_class_uid),
+        _us(0x0100, _N_ACTION_RQ),
+        _us(0x0110, message_id),
+        _us(0x0800, _WITH_DATA_SET),
+        _uid(0x1001, sop_instance_uid),
+        _us(0x1008, action_type),
     )
 
 

@@ -15,8 +15,10 @@ from typing import BinaryIO, Final
 
 from dae_pacs.dimse import commands, messages, negotiation, pdus, proposal
 from dae_pacs.dimse.addresses import PeerAddress, check_ae_title
+from dae_pacs.dimse.commands import Command
 from dae_pacs.dimse.inbox import MAX_PDU_BYTES, EndedError, Inbox, Message, acknowledge_at_once
 from dae_pacs.dimse.proposal import Context, Verdicts
+from dae_pacs.dimse.refusals import Answer
 from dae_pacs.dimse.sending import Outlet
 from dae_pacs.errors import PeerError, ProtocolError
 
@@ -35,6 +37,10 @@ class Response:
 
     status: int
     comment: str
+
+
+Handle = Callable[[Command, Context, bytes], Answer]
+"""Handles a request of the peer's, with its data set, on one of our contexts."""
 
 
 class Requestor:
@@ -107,6 +113,65 @@ class Requestor:
             raise self._broken(f"the association broke before the C-ECHO: {_words(error)}") from error
         return self._answer(commands.C_ECHO_RQ, message_id, context_id, asked_at=time.monotonic())
 
+    def action(
+        self,
+        context: Context,
+        sop_instance_uid: str,
+        *,
+        action_type: int,
+        data_set: bytes,
+        handle: Handle,
+    ) -> Response:
+        """Send an N-ACTION and wait for the answer (PS3.7 10.1.4).
+
+        Args:
+            context: one of `contexts`.
+            sop_instance_uid: of the instance that is asked.
+            action_type: what is asked.
+            data_set: with the details, in the context's transfer syntax.
+            handle: takes requests of the peer's that come before its answer.
+
+        Raises:
+            PeerError: the association broke, or no answer came in time.
+        """
+        message_id, context_id = self._next_message_id(), self.contexts[context]
+        command = messages.action_request(
+            context[0], sop_instance_uid, message_id=message_id, action_type=action_type
+        )
+        try:
+            self._outlet.small_message(command, data_set, context_id=context_id)
+        except OSError as error:
+            raise self._broken(f"the association broke before the N-ACTION: {_words(error)}") from error
+        asked_at = time.monotonic()
+        return self._answer(commands.N_ACTION_RQ, message_id, context_id, asked_at=asked_at, handle=handle)
+
+    def hears(self, within_s: float) -> bool:
+        """Tell whether the peer says something within a time."""
+        return self._inbox.has_something(within_s)
+
+    def take_request(self, handle: Handle) -> None:
+        """Take one request of the peer's on this association, and answer it.
+
+        Raises:
+            PeerError: the association broke or ended.
+        """
+        self._handle(self._message(time.monotonic() + self.peer.dimse_timeout_s), handle)
+
+    def _handle(self, message: Message, handle: Handle) -> None:
+        context = next((name for name, number in self.contexts.items() if number == message.context_id), None)
+        if context is None:
+            raise self._broken("broke the protocol: a message on a context that was not accepted")
+        try:
+            command = commands.parse(message.command)
+        except ProtocolError as error:
+            raise self._broken(f"broke the protocol: {error}") from error
+        answer = handle(command, context, message.data_set)
+        response = commands.response(command, status=answer.status, comment=answer.comment)
+        try:
+            self._outlet.command(response, context_id=message.context_id)
+        except OSError as error:
+            raise self._broken(f"the association broke before our answer: {_words(error)}") from error
+
     def _broken(self, finding: str) -> PeerError:
         """Note that the association can't be used or released any more, and make the error that says so."""
         self.is_broken = True
@@ -116,8 +181,19 @@ class Requestor:
         self._message_id = self._message_id % _LAST_MESSAGE_ID + 1
         return self._message_id
 
-    def _answer(self, field: int, message_id: int, context_id: int, *, asked_at: float) -> Response:
+    def _answer(
+        self,
+        field: int,
+        message_id: int,
+        context_id: int,
+        *,
+        asked_at: float,
+        handle: Handle | None = None,
+    ) -> Response:
         message = self._message(asked_at + self.peer.dimse_timeout_s)
+        while handle is not None and not commands.peek(message.command)[0] & commands.RESPONSE:
+            self._handle(message, handle)
+            message = self._message(asked_at + self.peer.dimse_timeout_s)
         try:
             reply = commands.parse_reply(message.command)
         except ProtocolError as error:

@@ -9,9 +9,10 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from dae_pacs.dimse import acceptor, contexts, library, pdus
+from dae_pacs.dimse import acceptor, commands, contexts, library, pdus
 from dae_pacs.dimse.acceptor import Acceptor, Context, Proposal
 from dae_pacs.dimse.commands import Command
+from dae_pacs.dimse.commitment import OnReport, ReportReception
 from dae_pacs.dimse.conversation import Conversation
 from dae_pacs.dimse.listening import Listener
 from dae_pacs.dimse.pdus import Rejection
@@ -58,6 +59,7 @@ class StorageSCP:
         open_file: Callable[[], SpoolFile],
         keep: Callable[[Incoming], Answer],
         association_ended: Callable[[str], None],
+        on_report: OnReport | None = None,
     ) -> None:
         """Prepare to listen; nothing is bound before `start`.
 
@@ -67,6 +69,7 @@ class StorageSCP:
             keep: checks and keeps an object, on stable storage before it answers with success; it owns the
                 file from then on. An exception from it means that the object is not kept.
             association_ended: told once, after the last object of an association that brought any.
+            on_report: records a report on storage commitment; without it none is taken.
         """
         self._settings = settings
         self._store = Store(open_file, keep, settings.max_object_bytes)
@@ -74,7 +77,8 @@ class StorageSCP:
         self._roster = Roster(
             limit=settings.max_associations, limit_per_address=settings.max_associations_per_address
         )
-        self._acceptor = Acceptor(max_pdu_bytes=settings.max_pdu_bytes)
+        self._on_report = on_report
+        self._acceptor = Acceptor(max_pdu_bytes=settings.max_pdu_bytes, takes_reports=on_report is not None)
         self._listener: Listener | None = None
 
     def start(self) -> None:
@@ -153,7 +157,11 @@ class StorageSCP:
             self._note_end(visit, ending)
 
     def _listen(self, wire: Wire, proposal: Proposal, visit: _Visit) -> _Ending:
-        def begin_object(command: Command, context: Context) -> Reception:
+        def begin(command: Command, context: Context) -> Reception | ReportReception | None:
+            if command.field == commands.N_EVENT_REPORT_RQ:
+                if self._on_report is None or context.sop_class_uid != contexts.COMMITMENT:
+                    return None
+                return ReportReception(command, context.transfer_syntax_uid, self._on_report)
             visit.objects += 1
             return Reception(self._store, visit.caller, command=command, context=context)
 
@@ -162,7 +170,7 @@ class StorageSCP:
             wire.is_associated = True
             wire.send(agreement.accept_pdu, timeout_s=self._settings.dimse_timeout_s)
             logger.info("association accepted", extra=_fields(visit.caller))
-            conversation = Conversation(wire, agreement, settings=self._settings, begin_object=begin_object)
+            conversation = Conversation(wire, agreement, settings=self._settings, begin=begin)
             how = conversation.run()
         except ProtocolError as error:
             return _Ending("aborted by us", str(error), pdus.abort(error.source, error.reason))

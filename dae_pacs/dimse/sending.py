@@ -4,6 +4,7 @@ On a plain connection a data set goes from the page cache into the socket (sendf
 PDUs' heads written by us; over TLS, and in the small PDUs that many peers ask for, through one buffer.
 """
 
+import io
 import os
 import select
 import socket
@@ -40,6 +41,20 @@ class Outlet:
             OSError: the peer does not read it in time, or is gone.
         """
         self._all(messages.command_pdus(command, context_id=context_id, max_pdu_bytes=self._max_pdu_bytes))
+
+    def small_message(self, command: bytes, data_set: bytes, *, context_id: int) -> None:
+        """Send a message whose data set is in memory.
+
+        Raises:
+            OSError: the peer does not read it in time, or is gone.
+        """
+        limit = self._max_pdu_bytes
+        first = messages.command_pdus(command, context_id=context_id, max_pdu_bytes=limit)
+        file = io.BytesIO(data_set)
+        for block in messages.data_set_blocks(
+            file, len(data_set), context_id=context_id, max_pdu_bytes=limit, first=first
+        ):
+            self._all(block)
 
     def message(self, command: bytes, file: BinaryIO, size_bytes: int, *, context_id: int) -> None:
         """Send a message with a data set.

@@ -13,9 +13,10 @@ from dae_pacs.errors import SpoolError, SpoolFullError
 from dae_pacs.failpoints import reach
 from dae_pacs.node.auditing import Auditor
 from dae_pacs.node.bell import Bell
+from dae_pacs.node.commitment import Committer, report_into
 from dae_pacs.node.delivery import Courier, Spool
 from dae_pacs.node.dispatch import Dispatcher, DispatchSettings
-from dae_pacs.node.peers import destinations_of
+from dae_pacs.node.peers import askings_of, destinations_of
 from dae_pacs.node.receive import Receiver
 from dae_pacs.node.retention import sweep
 from dae_pacs.node.worker import WorkerSettings
@@ -58,14 +59,16 @@ class Node:
             open_file=self._open_file,
             keep=receiver.keep,
             association_ended=self._association_ended,
+            on_report=report_into(self.ledger.commitments) if askings_of(settings) else None,
         )
         self.dispatcher = Dispatcher(self.ledger, self._dispatch_settings(), work=work, results=results)
         spool = Spool(self.files, self.ledger, self._audit)
-        self._couriers = [
+        self._senders: list[Courier | Committer] = [
             Courier(spool, destination, calling_ae=settings.node.ae_title, results=results)
             for destination in destinations_of(settings)
             for _ in range(destination.associations)
         ]
+        self._senders += [Committer(self.ledger.commitments, asking) for asking in askings_of(settings)]
         self._stopping = threading.Event()
         self._clock = threading.Thread(target=self._tick, name="clock")
 
@@ -78,6 +81,9 @@ class Node:
         self.ledger.recover(time.time())
         self._reconcile()
         self._warn_of_lost_peers()
+        for name, peer in self._settings.peers.items():
+            if not peer.commitment:
+                self.ledger.commitments.stop_asking(name)
         self.scp.start()
         self._keep_threads_running()
         self._clock.start()
@@ -95,8 +101,8 @@ class Node:
         if self._clock.is_alive():
             self._clock.join()
         self.dispatcher.stop(STOP_GRACE_S)
-        for courier in self._couriers:
-            courier.stop()
+        for sender in self._senders:
+            sender.stop()
         self._audit.stopped()
         self._held.close()
         logger.info("node stopped")
@@ -164,8 +170,8 @@ class Node:
 
     def _keep_threads_running(self) -> None:
         self.dispatcher.keep_running()
-        for courier in self._couriers:
-            courier.keep_running()
+        for sender in self._senders:
+            sender.keep_running()
 
     def _dispatch_settings(self) -> DispatchSettings:
         settings = self._settings

@@ -2,6 +2,7 @@
 
 from dae_pacs.config.model import Peer, Settings
 from dae_pacs.dimse.scu import PeerAddress
+from dae_pacs.node.commitment import Asking
 from dae_pacs.node.delivery import Destination
 
 
@@ -27,4 +28,21 @@ def destinations_of(settings: Settings) -> list[Destination]:
             wants_commitment=peer.commitment,
         )
         for name, peer in settings.peers.items()
+    ]
+
+
+def askings_of(settings: Settings) -> list[Asking]:
+    """List the peers that are asked for storage commitment."""
+    delivery = settings.delivery
+    return [
+        Asking(
+            name=name,
+            peer=address_of(peer),
+            calling_ae=settings.node.ae_title,
+            batch=delivery.commitment_batch,
+            wait_s=delivery.commitment_wait_s,
+            report_s=delivery.commitment_report_s,
+        )
+        for name, peer in settings.peers.items()
+        if peer.commitment
     ]

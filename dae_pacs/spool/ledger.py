@@ -12,6 +12,7 @@ from typing import Self
 
 from dae_pacs.errors import SpoolError
 from dae_pacs.spool import deliveries, derived, instances, jobs, reconcile, report, retention
+from dae_pacs.spool.commitments import Commitments
 from dae_pacs.spool.commits import GroupCommit
 from dae_pacs.spool.database import Database
 from dae_pacs.spool.files import SpoolFiles
@@ -43,6 +44,8 @@ class Ledger:
         self._root = self._database.root
         self.outbox = Outbox(self._database)
         """What senders take and tell."""
+        self.commitments = Commitments(self._database)
+        """What destinations are asked to commit themselves to."""
         self._commits = GroupCommit[tuple[NewInstance, Plan], KeepOutcome](
             together=self.keep_all, alone=self._keep_one
         )

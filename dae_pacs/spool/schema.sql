@@ -152,6 +152,7 @@ CREATE TABLE IF NOT EXISTS commitments (
     asked_at REAL NOT NULL,
     answered_at REAL
 );
+CREATE INDEX IF NOT EXISTS commitments_of_destination ON commitments (destination);
 CREATE INDEX IF NOT EXISTS open_commitments ON commitments (destination, asked_at) WHERE status = 'asked';
 
 CREATE TABLE IF NOT EXISTS destinations (
