@@ -8,6 +8,7 @@ DaePacsError
 │   └── PixelError          its pixels contradict its header, or do not decode
 ├── NoiseError              the noise of a group of images can't be told from them
 ├── BundleError             a model bundle is missing, broken, or not what its manifest says
+├── ModelError              a network at work gave what no denoised image is
 ├── SpoolError              the spool or its ledger can't keep what it is given
 │   ├── SpoolFullError      no room left
 │   └── TransitionError     a state change that the ledger's table does not allow
@@ -52,6 +53,10 @@ class NoiseError(DaePacsError):
 
 class BundleError(DaePacsError):
     """A model bundle is missing, broken, or not what its manifest says."""
+
+
+class ModelError(DaePacsError):
+    """A network gave what no denoised image is: mis-shaped, constant, or not finite."""
 
 
 class SpoolError(DaePacsError):

@@ -4,8 +4,9 @@ out = invert(z + s · clamp(f(z) − z)), z the stabilised image, s the strength
 """
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,41 +15,52 @@ from numpy.typing import NDArray
 from torch import nn
 
 from dae_pacs.denoise.bundle import Bundle, load_bundle
+from dae_pacs.denoise.choice import Way, choose
+from dae_pacs.denoise.on_device import Launched, Settings, launch
+from dae_pacs.denoise.passes import (
+    Budget,
+    Place,
+    extremes,
+    give_back_memory,
+    is_out_of_memory,
+    predict,
+    refuse_broken,
+)
 from dae_pacs.denoise.protocol import ModelIdentity
-from dae_pacs.denoise.tiles import Tile, cut
 from dae_pacs.errors import NoiseError, PixelError, ServiceError
 from dae_pacs.noise.estimate import estimate, fallback
 from dae_pacs.noise.model import NoiseModel
 
-MOST_PIXELS = {"cpu": 1 << 20, "cuda": 1 << 23}
+MOST_PIXELS = {"cpu": 1 << 20, "cuda": 1 << 24}
 """Per forward pass. On a CPU the shipped network then adds 0.46 GB at its peak (measured on 2000×2500)."""
 LEAST_PIXELS = 1 << 13
 """A pass this small that still finds no memory can't be halved to any use."""
-OUT_OF_MEMORY_WORDS = (
-    "can't allocate memory",
-    "not enough memory",
-    "out of memory",
-    "could not create a primitive",  # oneDNN's words, when it finds no room for its own
-)
+REST_S = 60.0
+"""How long a GPU without memory is left alone, while the CPU takes its place: another program may end."""
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass
-class _Budget:
-    """How many pixels one pass may have; halved for good when memory runs out."""
-
-    pixels: int
+Choose = Callable[[nn.Module, torch.device], Way]
 
 
 class TorchDenoiser:
     """Owns a network on a device; safe to call from one thread at a time. Implements `protocol.Denoiser`."""
 
-    def __init__(self, bundle: Bundle, *, device: torch.device, most_pixels: int | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        device: torch.device,
+        most_pixels: int | None = None,
+        choose_way: Choose = choose,
+    ) -> None:
         self._bundle = bundle
         self._device = device
-        self._network = bundle.network().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._budget = _Budget(most_pixels or MOST_PIXELS[device.type])
+        self._choose_way = choose_way
+        self._most_pixels = most_pixels or MOST_PIXELS[device.type]
+        self._budget = Budget(self._most_pixels)
+        self._place = Place(device, choose_way(bundle.network(), device), self._budget)
+        self._resting_until = 0.0
 
     @property
     def identity(self) -> ModelIdentity:
@@ -59,6 +71,16 @@ class TorchDenoiser:
     def device(self) -> str:
         """Where it runs: "cpu", "cuda:0"."""
         return str(self._device)
+
+    @property
+    def way(self) -> Way:
+        """How the network is run, and how far that is from its definition."""
+        return self._place.way
+
+    @property
+    def batch_pixels(self) -> int:
+        """How many pixels are worth giving at once."""
+        return self._budget.pixels
 
     def calibrate(
         self, frames: Sequence[NDArray[np.float32]], keep: Sequence[NDArray[np.bool_]]
@@ -88,74 +110,99 @@ class TorchDenoiser:
         """Denoise frames of one acquisition group; what `protocol.Denoiser.denoise` says.
 
         Raises:
+            ModelError: the network gives what no denoised image is.
             PixelError: the frames hold NaN or infinity outside `keep`, or the result would.
             ServiceError: the device has too little memory for the smallest pass.
         """
         _check(frames, keep, strength)
         if strength == 0 or frames.size == 0:
             return frames.copy()
+        settings = Settings(noise, strength, self._bundle.clamp_sigma)
         out = np.empty_like(frames)
-        rows, columns = frames.shape[1:]
-        batch = max(self._budget.pixels // (rows * columns), 1)
-        for first in range(0, len(frames), batch):
-            part = slice(first, first + batch)
-            new = self._denoise_batch(_filled(frames[part], keep[part]), noise, strength)
-            out[part] = np.where(keep[part], frames[part], new)
-            if not (np.isfinite(new) | keep[part]).all():
-                raise PixelError(
-                    f"Model {self.identity.name} made values that are not finite; nothing was written. "
-                    "The image's values may be far outside what a detector gives: check its rescale slope."
-                )
-        return out
-
-    def _denoise_batch(
-        self, x: NDArray[np.float32], noise: NoiseModel, strength: float
-    ) -> NDArray[np.float32]:
-        """Denoise (frames, rows, columns) of finite values; what overflows on the way is found at its end."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            z = noise.stabilise(x)
-            step = np.clip(self._predict(z) - z, -self._bundle.clamp_sigma, self._bundle.clamp_sigma)
-            return noise.carry_over(x, z, z + np.float32(strength) * step, strength=strength)
-
-    def _predict(self, z: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Run the network on (frames, rows, columns), smaller at a time whenever memory runs out."""
-        while True:
+        first = 0
+        while first < len(frames):
+            if self._is_resting:
+                rest = slice(first, None)
+                out[rest] = self._spare.denoise(frames[rest], keep[rest], noise=noise, strength=strength)
+                break
             try:
-                return self._pass(z)
+                for part, new in self._batches(frames, keep, settings, first):
+                    out[part] = new
+                    first = part.stop
             except (MemoryError, RuntimeError) as problem:
-                if not _is_out_of_memory(problem):
+                if not is_out_of_memory(problem):
                     raise
-                if self._budget.pixels <= LEAST_PIXELS:
-                    raise ServiceError(
-                        f"Device {self._device} has too little memory left for {self._budget.pixels} pixels "
-                        "at a time. Stop other programs on it, or choose another device."
-                    ) from problem
-            self._budget.pixels //= 2
-            if self._device.type == "cuda":
-                torch.cuda.empty_cache()
-            logger.warning("out of memory, pass halved", extra={"pixels": self._budget.pixels})
-
-    def _pass(self, z: NDArray[np.float32]) -> NDArray[np.float32]:
-        rows, columns = z.shape[1:]
-        out = np.empty_like(z)
-        tiles = cut(
-            (rows, columns),
-            most_pixels=self._budget.pixels,
-            overlap_px=_integer(self._network, "overlap_px"),
-            grid_px=_integer(self._network, "grid_px"),
-        )
-        batch = max(self._budget.pixels // (rows * columns), 1)
-        for first in range(0, len(z), batch):
-            for tile in tiles:
-                self._run_tile(z[first : first + batch], out[first : first + batch], tile)
+                tried = frames[first : first + self._budget.batch_of(frames.shape[1:])].size
+                self._make_do_with_less(tried, problem)
         return out
 
-    @torch.inference_mode()
-    def _run_tile(self, z: NDArray[np.float32], out: NDArray[np.float32], tile: Tile) -> None:
-        seen = np.ascontiguousarray(z[:, None, tile.rows.seen, tile.columns.seen])
-        estimate_of_z = self._network(torch.from_numpy(seen).to(self._device))
-        kept = estimate_of_z[:, 0, tile.rows.kept_in_seen, tile.columns.kept_in_seen]
-        out[:, tile.rows.kept, tile.columns.kept] = kept.cpu().numpy()
+    def _batches(
+        self, frames: NDArray[np.float32], keep: NDArray[np.bool_], settings: Settings, first: int
+    ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """Denoise from frame `first` on, batch by batch; a GPU has the next before the last is taken."""
+        size = self._budget.batch_of(frames.shape[1:])
+        on_way: tuple[slice, Launched] | None = None
+        for start in range(first, len(frames), size):
+            part = slice(start, min(start + size, len(frames)))
+            if self._device.type == "cpu":
+                yield part, self._on_cpu(frames[part], keep[part], settings)
+                continue
+            launched = launch(frames[part], keep[part], settings=settings, place=self._place)
+            if on_way is not None:
+                yield on_way[0], on_way[1].wait()
+            on_way = part, launched
+        if on_way is not None:
+            yield on_way[0], on_way[1].wait()
+
+    def _on_cpu(
+        self, frames: NDArray[np.float32], keep: NDArray[np.bool_], settings: Settings
+    ) -> NDArray[np.float32]:
+        """Denoise (frames, rows, columns); what overflows on the way is found at its end."""
+        x, clamp = _filled(frames, keep), settings.clamp_sigma
+        with np.errstate(over="ignore", invalid="ignore"), torch.inference_mode():
+            z = settings.noise.stabilise(x)
+            there = torch.from_numpy(z[:, None])
+            made = predict(self._place, there)
+            refuse_broken(self.way, extremes(there, made))
+            step = made[:, 0].numpy()
+            np.clip(np.subtract(step, z, out=step), -clamp, clamp, out=step)
+            step *= np.float32(settings.strength)
+            new = settings.noise.carry_over(x, z, np.add(z, step, out=step), strength=settings.strength)
+        if not (np.isfinite(new) | keep).all():
+            raise PixelError(
+                f"Model {self.identity.name} made values that are not finite; nothing was written. "
+                "The image's values may be far outside what a detector gives: check its rescale slope."
+            )
+        np.copyto(new, frames, where=keep)
+        return new
+
+    @property
+    def _is_resting(self) -> bool:
+        return time.monotonic() < self._resting_until
+
+    @cached_property
+    def _spare(self) -> "TorchDenoiser":
+        return TorchDenoiser(self._bundle, device=torch.device("cpu"), choose_way=self._choose_way)
+
+    def _make_do_with_less(self, tried_pixels: int, problem: BaseException) -> None:
+        """Halve what a pass may have; where that is of no use, let the CPU take a GPU's place for a while.
+
+        Raises:
+            ServiceError: it is the CPU that has no memory.
+        """
+        give_back_memory(self._device)
+        if self._budget.pixels > LEAST_PIXELS:
+            self._budget.pixels = max(min(self._budget.pixels, tried_pixels) // 2, LEAST_PIXELS)
+            logger.warning("out of memory, pass halved", extra={"pixels": self._budget.pixels})
+        elif self._device.type == "cuda":
+            self._resting_until = time.monotonic() + REST_S
+            self._budget.pixels = self._most_pixels
+            logger.warning("GPU out of memory, the CPU takes its place", extra={"seconds": REST_S})
+        else:
+            raise ServiceError(
+                f"Device {self._device} has too little memory left for {self._budget.pixels} pixels "
+                "at a time. Stop other programs on it, or choose another device."
+            ) from problem
 
 
 def open_denoiser(bundle_folder: Path, *, device: str = "auto", threads: int | None = None) -> TorchDenoiser:
@@ -213,12 +260,3 @@ def _filled(frames: NDArray[np.float32], keep: NDArray[np.bool_]) -> NDArray[np.
         return frames
     usable = frames[~bad]
     return np.where(bad, np.float32(np.median(usable)) if usable.size else np.float32(0), frames)
-
-
-def _is_out_of_memory(problem: BaseException) -> bool:
-    said = str(problem).lower()
-    return isinstance(problem, MemoryError) or any(words in said for words in OUT_OF_MEMORY_WORDS)
-
-
-def _integer(network: nn.Module, name: str) -> int:
-    return int(getattr(network, name))

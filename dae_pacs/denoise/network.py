@@ -69,6 +69,8 @@ class DenoisingUNet(nn.Module):
             bias=False,
         )
         self.head = nn.Conv2d(features, 1, kernel_size=1, bias=False)
+        self.residual_units = residual_units
+        self.negative_slope = negative_slope
         self.bands_px = tuple(bands_px)
         self.knee = knee
         self.grid_px = math.prod(strides)
@@ -116,13 +118,18 @@ class DenoisingUNet(nn.Module):
         if not isinstance(last, ResidualUnit):
             plain: Tensor = self.head(self.unet(bands))
             return plain
-        convolution: Tensor = last.get_parameter("conv.unit0.conv.weight")
-        kernel = torch.einsum("oc,cikl->oikl", self.head.weight[:, :, 0, 0], convolution)
-        centre = functional.pad(self.head.weight, (1, 1, 1, 1))
         features = skip(down(bands))
         for layer in before:
             features = layer(features)
-        return functional.conv2d(features, kernel + centre, padding=1)
+        return functional.conv2d(features, self.last_kernel(), padding=1)
+
+    def last_kernel(self) -> Tensor:
+        """Make the last convolution, its shortcut and the head one kernel of (1, features, 3, 3)."""
+        layers: Any = self.unet.model
+        last: ResidualUnit = layers[2][-1]
+        convolution: Tensor = last.get_parameter("conv.unit0.conv.weight")
+        kernel = torch.einsum("oc,cikl->oikl", self.head.weight[:, :, 0, 0], convolution)
+        return kernel + functional.pad(self.head.weight, (1, 1, 1, 1))
 
 
 def local_mean(z: Tensor, side_px: int) -> Tensor:
@@ -133,13 +140,13 @@ def local_mean(z: Tensor, side_px: int) -> Tensor:
         side_px: odd.
     """
     half = side_px // 2
-    tall = functional.avg_pool2d(_mirror(z, (0, 0, half, half)), (side_px, 1), stride=1)
-    return functional.avg_pool2d(_mirror(tall, (half, half, 0, 0)), (1, side_px), stride=1)
+    tall = functional.avg_pool2d(mirror(z, (0, 0, half, half)), (side_px, 1), stride=1)
+    return functional.avg_pool2d(mirror(tall, (half, half, 0, 0)), (1, side_px), stride=1)
 
 
 def pad_end(z: Tensor, rows: int, columns: int) -> Tensor:
     """Mirror rows below and columns to the right of (batch, channels, rows, columns)."""
-    return _mirror(z, (0, columns, 0, rows)) if rows or columns else z
+    return mirror(z, (0, columns, 0, rows)) if rows or columns else z
 
 
 def build(config: Mapping[str, Any]) -> nn.Module:
@@ -222,7 +229,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def _mirror(z: Tensor, pad: tuple[int, int, int, int]) -> Tensor:
+def mirror(z: Tensor, pad: tuple[int, int, int, int]) -> Tensor:
     """Pad (left, right, top, bottom) by reflection, by repeating the border where the image is too small."""
     rows, columns = z.shape[-2:]
     mode = "reflect" if max(pad[:2]) < columns and max(pad[2:]) < rows else "replicate"

@@ -29,6 +29,11 @@ class Denoiser(Protocol):
         """Name, version, digest and default strength."""
         ...
 
+    @property
+    def batch_pixels(self) -> int:
+        """How many pixels are worth giving at once; more is cut into passes that fit."""
+        ...
+
     def calibrate(
         self, frames: Sequence[NDArray[np.float32]], keep: Sequence[NDArray[np.bool_]]
     ) -> NoiseModel:

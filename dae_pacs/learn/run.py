@@ -16,7 +16,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.bundle import ConfigWorkflow
 
-from dae_pacs.denoise.engine import OUT_OF_MEMORY_WORDS
+from dae_pacs.denoise.passes import is_out_of_memory
 from dae_pacs.durable import durable_file
 from dae_pacs.errors import DaePacsError, TrainingError
 from dae_pacs.learn.checkpoint import CHECKPOINT
@@ -295,7 +295,7 @@ def _explained(error: RuntimeError, plan: Plan) -> DaePacsError | None:
                 "disk has room; --resume goes on from the last checkpoint."
             )
     root = chain[-1]
-    if isinstance(root, MemoryError) or any(words in str(root).lower() for words in OUT_OF_MEMORY_WORDS):
+    if is_out_of_memory(root):
         return TrainingError(
             f"There is not enough memory to train on {plan.machine.device}. Take smaller patches or batches "
             "(--set patch_px=64, --set batch_images=1), keep fewer images in memory (--set cache_share=0.2), "

@@ -19,6 +19,7 @@ class MeanOfFour:
     """Blends each pixel with its four neighbours; counts how often it measured the noise."""
 
     identity = ModelIdentity(name="mean_of_four", version="1", digest="0" * 64, default_strength=0.5)
+    batch_pixels = 1 << 20
 
     def __init__(self) -> None:
         self.calibrations: list[int] = []
