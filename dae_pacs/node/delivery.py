@@ -7,23 +7,20 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Final
 
-from dae_pacs.dimse.contexts import EXPLICIT_LITTLE_ENDIAN
-from dae_pacs.dimse.scu import MakeCopy, Outgoing, PeerAddress, SendResult, send
+from dae_pacs.dimse.scu import Outgoing, PeerAddress, SendResult, send
 from dae_pacs.dimse.statuses import Outcome
 from dae_pacs.errors import PeerError, RejectedError, SpoolError
 from dae_pacs.failpoints import reach
-from dae_pacs.image.files import plain_copy
 from dae_pacs.node.auditing import Auditor, failure_of, silent
 from dae_pacs.node.bell import Bell
+from dae_pacs.node.copies import copies_of
 from dae_pacs.spool.files import SpoolFiles
 from dae_pacs.spool.ledger import Ledger
 from dae_pacs.spool.outbox import Fate, Told
 from dae_pacs.spool.records import Delivery
-from dae_pacs.spool.states import Origin
 
 logger = logging.getLogger(__name__)
 
@@ -205,23 +202,14 @@ class Courier:
                 reach("mark.delivered")
 
     def _as_outgoing(self, delivery: Delivery) -> Outgoing:
-        """Describe an object for sending; of our own results, an archive may have an uncompressed copy."""
-        copies: dict[str, MakeCopy] = {}
-        if delivery.origin is Origin.DERIVED:
-            copies[EXPLICIT_LITTLE_ENDIAN] = partial(self._plain_copy, delivery.path)
+        syntax = delivery.transfer_syntax_uid
         return Outgoing(
             path=delivery.path,
             SOPClassUID=delivery.SOPClassUID,
             SOPInstanceUID=delivery.SOPInstanceUID,
-            transfer_syntax_uid=delivery.transfer_syntax_uid,
-            copies=copies,
+            transfer_syntax_uid=syntax,
+            copies=copies_of(delivery.path, syntax, self._files),
         )
-
-    @contextmanager
-    def _plain_copy(self, path: Path) -> Iterator[Path]:
-        with self._files.scratch() as copy:
-            plain_copy(path, copy)
-            yield copy
 
 
 class _Round:

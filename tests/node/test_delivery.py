@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydicom.data import get_testdata_file
 
 from dae_pacs.dimse.scu import PeerAddress, echo
 from dae_pacs.errors import PeerError
@@ -26,6 +27,7 @@ JPEG_LS = "1.2.840.10008.1.2.4.80"
 JPEG_2000 = "1.2.840.10008.1.2.4.90"
 RLE = "1.2.840.10008.1.2.5"
 EXPLICIT = "1.2.840.10008.1.2.1"
+IMPLICIT = "1.2.840.10008.1.2"
 
 
 @pytest.mark.pacs
@@ -54,12 +56,36 @@ def test_a_result_arrives_in_the_form_that_the_archive_takes(hospital, compressi
 
 
 @pytest.mark.pacs
-def test_a_foreign_original_is_never_recoded(hospital):
-    hospital.make("jpegls", is_foreign=True)
+def test_a_foreign_original_without_loss_goes_out_uncompressed_where_it_must(hospital):
+    original = hospital.make("jpegls", is_foreign=True)
+    folder, delivery = hospital.deliver("+x=")
+    assert delivery.status == "delivered", delivery.error
+    (arrived,) = folder.iterdir()
+    assert (decode(files.read(arrived)).stored == decode(files.read(original)).stored).all()
+
+
+@pytest.mark.pacs
+def test_a_foreign_original_with_loss_is_never_decompressed(hospital):
+    path = Path(str(get_testdata_file("JPEG-lossy.dcm")))
+    hospital.owe(path)
     folder, delivery = hospital.deliver("+x=")
     assert delivery.status == "dead"
-    assert "does not take CT Image Storage in JPEG-LS Lossless" in delivery.error
+    assert "does not take" in delivery.error
+    assert "JPEG Extended" in delivery.error
     assert not list(folder.iterdir())
+
+
+@pytest.mark.pacs
+@pytest.mark.parametrize("compression", ["uncompressed", "rle"])
+def test_an_archive_that_takes_implicit_vr_alone_gets_the_same_object(hospital, compression):
+    derived = hospital.make(compression)
+    folder, delivery = hospital.deliver("+xi")
+    assert delivery.status == "delivered", delivery.error
+    (arrived,) = folder.iterdir()
+    got, made = files.read(arrived), files.read(derived)
+    assert got.file_meta.TransferSyntaxUID == IMPLICIT
+    assert (decode(got).stored == decode(made).stored).all()
+    assert [element.tag for element in got] == [element.tag for element in made]
 
 
 @pytest.mark.pacs
@@ -101,6 +127,11 @@ class Hospital:
         }
         self.spool.ledger.record_derived(job.id, image.id, new=NewDerived(**values, created_at=1.0))
         return target
+
+    def owe(self, path: Path) -> None:
+        """Owe an original as it is."""
+        plan = Plan("forward", destinations=("pacs",))
+        self.spool.ledger.keep(_received(self._settled(path)), plan)
 
     def _settled(self, path: Path) -> Path:
         target = self.spool.files.objects / "00" / "original.dcm"
