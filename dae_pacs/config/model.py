@@ -161,6 +161,13 @@ class RetentionSettings(BaseModel):
         description="Objects older than this are removed once they are delivered.",
     )
     sweep_s: Seconds = Field(default=300.0, description="Time from one sweep to the next.")
+    make_room_below_mb: Count = Field(
+        default=1000,
+        ge=0,
+        description="With less room than this left under the spool, what was delivered (and committed, where "
+        "that is asked for) goes before its time, the oldest first, until there is room. Set it above "
+        "`node.minimum_free_mb`; 0 switches it off.",
+    )
 
 
 class LogSettings(BaseModel):

@@ -18,7 +18,7 @@ from dae_pacs.node.delivery import Courier, Spool
 from dae_pacs.node.dispatch import Dispatcher, DispatchSettings
 from dae_pacs.node.peers import askings_of, destinations_of
 from dae_pacs.node.receive import Receiver
-from dae_pacs.node.retention import sweep
+from dae_pacs.node.retention import Keeping, Sweeper
 from dae_pacs.node.worker import WorkerSettings
 from dae_pacs.resources import find_bundle
 from dae_pacs.spool.files import IncomingFile, SpoolFiles
@@ -68,6 +68,9 @@ class Node:
             for destination in destinations_of(settings)
             for _ in range(destination.associations)
         ]
+        retention = settings.retention
+        keeping = Keeping(retention.keep_hours, retention.sweep_s, retention.make_room_below_mb)
+        self._sweeper = Sweeper(self.ledger, self._audit, keeping, free_mb=self.files.free_mb)
         self._senders += [Committer(self.ledger.commitments, asking) for asking in askings_of(settings)]
         self._stopping = threading.Event()
         self._clock = threading.Thread(target=self._tick, name="clock")
@@ -103,6 +106,7 @@ class Node:
         self.dispatcher.stop(STOP_GRACE_S)
         for sender in self._senders:
             sender.stop()
+        self._sweeper.stop()
         self._audit.stopped()
         self._held.close()
         logger.info("node stopped")
@@ -138,7 +142,7 @@ class Node:
         if free_mb < needed_mb:
             raise SpoolFullError(
                 f"only {free_mb:.0f} MB are free on the spool's disk and node.minimum_free_mb asks for "
-                f"{needed_mb}: make room, or shorten retention.keep_hours"
+                f"{needed_mb}: make room, or shorten retention.keep_hours; dae-pacs status says what is owed"
             )
         return self.files.open_incoming()
 
@@ -147,31 +151,26 @@ class Node:
         self.ledger.association_ended(association)
 
     def _tick(self) -> None:
-        next_sweep = time.monotonic()
         while not self._stopping.wait(TICK_S):
             reach("thread.clock")
-            sweep_now = time.monotonic() >= next_sweep
-            if sweep_now:
-                next_sweep += self._settings.retention.sweep_s
             try:
-                self._look_after(time.time(), sweep_now=sweep_now)
+                self._look_after(time.time())
             except SpoolError as error:  # a full disk passes; the clock must outlive it
                 logger.error("ledger not writable", extra={"why": str(error)})  # noqa: TRY400
 
-    def _look_after(self, now: float, *, sweep_now: bool) -> None:
-        """Promote complete series, take back expired leases, replace dead threads, make room."""
+    def _look_after(self, now: float) -> None:
+        """Promote complete series, take back expired leases, replace dead threads."""
         node = self._settings.node
         promoted = self.ledger.promote_ready(now, quiet_s=node.quiet_s, idle_s=node.idle_s)
         if promoted or self.ledger.release_expired(now, max_attempts=node.job_attempts):
             self._work.ring()
         self._keep_threads_running()
-        if sweep_now:
-            sweep(self.ledger, self._audit, keep_hours=self._settings.retention.keep_hours, now=now)
 
     def _keep_threads_running(self) -> None:
         self.dispatcher.keep_running()
         for sender in self._senders:
             sender.keep_running()
+        self._sweeper.keep_running()
 
     def _dispatch_settings(self) -> DispatchSettings:
         settings = self._settings

@@ -266,9 +266,14 @@ class Ledger:
         with self._database.reading() as connection:
             return retention.removable(connection, before, limit=limit, root=self._root)
 
-    def remove(self, instance_id: int) -> bool:
-        """Delete an instance's file unless something is owed for it; says whether the file is gone."""
-        return retention.remove(self._database, instance_id)
+    def expendable(self, *, limit: int = 1000) -> list[Instance]:
+        """List what may go before its time when the disk fills, oldest first."""
+        with self._database.reading() as connection:
+            return retention.expendable(connection, limit=limit, root=self._root)
+
+    def remove(self, *ids: int) -> set[int]:
+        """Delete instances' files unless something is owed for them; says whose files are gone."""
+        return retention.remove(self._database, ids)
 
     def holds_any(self, StudyInstanceUID: str) -> bool:
         """Tell whether the file of any object of a study is still there."""

@@ -100,6 +100,22 @@ class Outbox:
                 for delivery_id in ids
             )
 
+    def drop(self, destination: str, *, only_dead: bool) -> int:
+        """Owe a destination nothing more, because a person says so; gives how many deliveries that ends.
+
+        Args:
+            destination: its name.
+            only_dead: drop what was given up and nothing else; otherwise all that is owed to it, save what is
+                being sent.
+        """
+        statuses = "('dead')" if only_dead else "('dead', 'waiting', 'uncommitted')"
+        with self._database.writing() as connection:
+            return connection.execute(
+                "UPDATE deliveries SET status = 'dropped', transaction_id = NULL"  # noqa: S608
+                f" WHERE destination = ? AND status IN {statuses}",
+                (destination,),
+            ).rowcount
+
     def failed(self, destination: str, *, error: str, now: float, is_permanent: bool = False) -> float:
         """Count a failure of a destination, and give when to try it again; it survives restarts.
 
