@@ -1,26 +1,48 @@
 #!/usr/bin/env bash
-# Install the DICOM programs of Debian that the demo and the tests use: Orthanc (the PACS), DCMTK (the modality)
-# and dicom3tools (the judge of derived objects). Where that is not possible, say what to do and go on.
+# Install the DICOM programs of Debian that the demo and the tests use: Orthanc (the PACS), DCMTK (the modality),
+# dicom3tools (the judge of derived objects), and, for tests alone, other clients and strace.
+# Where that is not possible, say what to do and go on.
 set -euo pipefail
 
 missing=()
+clients=()
 PATH="$PATH:/usr/sbin:/usr/local/sbin"
 command -v Orthanc >/dev/null || missing+=(orthanc)
 command -v storescu >/dev/null || missing+=(dcmtk)
 command -v dciodvfy >/dev/null || missing+=(dicom3tools)
+# Some 60 MB and ten seconds together. Not every release has all of them.
+command -v gdcmscu >/dev/null || clients+=(libgdcm-tools)
+command -v odil >/dev/null || clients+=(odil)
+command -v send_image >/dev/null || clients+=(ctn)
+command -v strace >/dev/null || clients+=(strace)
+# PixelMed is small, but Java is not: only where that is here already.
+if command -v java >/dev/null && [ ! -e /usr/share/java/pixelmed.jar ]; then
+    clients+=(pixelmed-apps)
+fi
 
-if [ ${#missing[@]} -eq 0 ]; then
+if [ ${#missing[@]} -eq 0 ] && [ ${#clients[@]} -eq 0 ]; then
     exit 0
 fi
 if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
-    echo "Installing ${missing[*]} with apt-get"
     export DEBIAN_FRONTEND=noninteractive
     # RUNLEVEL=1 keeps Debian from starting an Orthanc service of its own on ports 4242 and 8042.
     export RUNLEVEL=1
-    if apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null; then
-        exit 0
+    install() { apt-get install -y -qq --no-install-recommends "$@" >/dev/null; }
+    echo "Installing ${missing[*]} ${clients[*]} with apt-get"
+    if ! apt-get update -qq; then
+        echo "apt-get could not update its lists; its message stands above."
+    else
+        for client in "${clients[@]}"; do
+            install "$client" || echo "No $client here: the test that needs it says that it skips."
+        done
+        if [ ${#missing[@]} -eq 0 ] || install "${missing[@]}"; then
+            exit 0
+        fi
+        echo "apt-get could not install them; its message stands above."
     fi
-    echo "apt-get could not install them; its message stands above."
+fi
+if [ ${#missing[@]} -eq 0 ]; then
+    exit 0
 fi
 cat <<TEXT
 Not installed: ${missing[*]}
