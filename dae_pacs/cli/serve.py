@@ -11,6 +11,9 @@ from dae_pacs.log import configure
 from dae_pacs.node.lifecycle import Node
 from dae_pacs.privacy import log_crashes, seal_process
 
+WATCH_S = 1.0
+"""How often the thread that watches all others is itself looked at."""
+
 
 def run(*, config: Path | None, model: str | None, port: int | None) -> int:
     """Start the node, wait for SIGTERM or Ctrl-C, stop it.
@@ -30,7 +33,8 @@ def run(*, config: Path | None, model: str | None, port: int | None) -> int:
     node = Node(settings)
     try:
         node.start()
-        asked_to_stop.wait()
+        while not asked_to_stop.wait(WATCH_S):
+            node.keep_running()
     finally:
         node.stop()
     return 0

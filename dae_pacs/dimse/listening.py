@@ -68,8 +68,18 @@ class Listener:
         except OSError as error:
             raise ServiceError(_why_not(error, address)) from error
         self._socket.settimeout(_POLL_S)
-        self._thread = threading.Thread(target=self._accept, name="dimse-accept", daemon=True)
-        self._thread.start()
+        self._thread = self._start_accepting()
+
+    def keep_running(self) -> None:
+        """Start another accepting thread where an error ended the one before."""
+        if not self._thread.is_alive() and not self._stopping.is_set():
+            logger.critical("listener died, starting another")
+            self._thread = self._start_accepting()
+
+    def _start_accepting(self) -> threading.Thread:
+        thread = threading.Thread(target=self._accept, name="dimse-accept", daemon=True)
+        thread.start()
+        return thread
 
     @property
     def port(self) -> int:

@@ -105,6 +105,11 @@ class StorageSCP:
             )
         return self._listener.port
 
+    def keep_running(self) -> None:
+        """Replace the listening thread where an error ended it."""
+        if self._listener is not None:
+            self._listener.keep_running()
+
     def stop(self) -> None:
         """Stop listening, abort what is open, wait until no object is being kept; harmless when repeated."""
         listener, self._listener = self._listener, None

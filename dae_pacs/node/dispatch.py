@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
-from dae_pacs.errors import SpoolError
 from dae_pacs.failpoints import reach
 from dae_pacs.image.derive import derived_series_number
 from dae_pacs.node.bell import Bell
@@ -75,6 +74,12 @@ class Dispatcher:
             self._thread.join()
 
     def _run(self) -> None:
+        try:
+            self._feed()
+        finally:
+            self._end_worker()  # what it still has to say would be taken for the next job's
+
+    def _feed(self) -> None:
         while not self._stopping.is_set():
             if self._process is None or not self._process.is_alive():
                 self._start_worker()
@@ -85,7 +90,6 @@ class Dispatcher:
                 self._work.wait(heard, timeout_s=1.0)
             else:
                 self._do(job)
-        self._end_worker()
 
     def _start_worker(self) -> None:
         if self._process is not None:
@@ -132,9 +136,6 @@ class Dispatcher:
         except (EOFError, OSError):
             self._lose_worker()
             outcome = Failed("the worker process died while it worked on this series")
-        except SpoolError:
-            self._end_worker()  # what it still has to say would be taken for the next job's
-            raise
         if isinstance(outcome, Finished):
             reach("job.finishing")
             stages = outcome.stage_seconds

@@ -73,7 +73,7 @@ class Node:
         self._sweeper = Sweeper(self.ledger, self._audit, keeping, free_mb=self.files.free_mb)
         self._senders += [Committer(self.ledger.commitments, asking) for asking in askings_of(settings)]
         self._stopping = threading.Event()
-        self._clock = threading.Thread(target=self._tick, name="clock")
+        self._clock = self._new_clock()
 
     def start(self) -> None:
         """Reconcile disk and ledger, then receive, work and deliver.
@@ -95,6 +95,16 @@ class Node:
             "node started",
             extra={"ae_title": self._settings.node.ae_title, "port": self.scp.port},
         )
+
+    def keep_running(self) -> None:
+        """Replace the clock where an error ended it; the clock looks after all other threads."""
+        if not self._clock.is_alive() and not self._stopping.is_set():
+            logger.critical("clock died, starting another")
+            self._clock = self._new_clock()
+            self._clock.start()
+
+    def _new_clock(self) -> threading.Thread:
+        return threading.Thread(target=self._tick, name="clock")
 
     def stop(self) -> None:
         """Stop receiving, let the work in hand end or go back to the ledger, and close."""
@@ -167,6 +177,7 @@ class Node:
         self._keep_threads_running()
 
     def _keep_threads_running(self) -> None:
+        self.scp.keep_running()
         self.dispatcher.keep_running()
         for sender in self._senders:
             sender.keep_running()

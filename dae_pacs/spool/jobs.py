@@ -148,9 +148,9 @@ def promote_ready(connection: sqlite3.Connection, now: float, *, quiet_s: float,
 def claim(connection: sqlite3.Connection, owner: str, *, lease_s: float, now: float) -> Job | None:
     """Give the most urgent ready job to a worker."""
     row = connection.execute(
-        "SELECT id FROM jobs WHERE status = 'ready' AND not_before <= ?"
+        "SELECT id FROM jobs WHERE status = 'ready' AND (not_before <= ? OR not_before > ?)"
         " ORDER BY priority_rank, created_at LIMIT 1",
-        (now,),
+        (now, now + 2 * LONGEST_BACKOFF_S),  # beyond it only if the clock was set back meanwhile
     ).fetchone()
     if row is None:
         return None
