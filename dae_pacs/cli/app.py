@@ -327,6 +327,22 @@ def retry(*, config: Config = None, study: Study = None) -> None:
 
 
 @app.command()
+def drop(
+    destination: Annotated[
+        str,
+        typer.Argument(metavar="PEER", help="A destination's name in dae-pacs status.", show_default=False),
+    ],
+    *,
+    config: Config = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without, only say what would be done.")] = False,
+) -> None:
+    """Owe a destination nothing more: what was given up, or all if it is no peer any more."""
+    from dae_pacs.cli.drop import run
+
+    raise typer.Exit(run(destination, config=config, is_sure=yes))
+
+
+@app.command()
 def validate(
     files: Objects,
     *,

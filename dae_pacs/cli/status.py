@@ -1,6 +1,7 @@
 """`dae-pacs status`: where is my study?"""
 
 import json
+import time
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +13,8 @@ from dae_pacs.cli import tables
 from dae_pacs.cli.failures import OK
 from dae_pacs.cli.spool import open_ledger
 from dae_pacs.config.load import load
+from dae_pacs.config.model import Settings
+from dae_pacs.spool.destinations import DestinationState
 from dae_pacs.spool.ledger import Ledger
 from dae_pacs.spool.records import Delivery
 from dae_pacs.spool.states import DeliveryStatus, JobStatus
@@ -34,10 +37,10 @@ def run(*, config: Path | None, study: str | None, as_json: bool, limit: int) ->
     unwritten = waiting(settings.node.spool)
     with open_ledger(settings) as ledger:
         if as_json:
-            facts = asdict(ledger.study_story(study)) if study else _facts(ledger, limit, unwritten)
+            facts = asdict(ledger.study_story(study)) if study else _facts(ledger, settings, limit, unwritten)
             print(json.dumps(facts, default=str, indent=2, ensure_ascii=False))
             return OK
-        shown = _one_study(ledger, study) if study else _all_studies(ledger, limit)
+        shown = _one_study(ledger, study) if study else _all_studies(ledger, settings, limit)
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = max(console.width, PIPE_COLUMNS)
@@ -49,17 +52,25 @@ def run(*, config: Path | None, study: str | None, as_json: bool, limit: int) ->
     return OK
 
 
-def _facts(ledger: Ledger, limit: int, unwritten: dict[str, int]) -> dict[str, object]:
+def _facts(ledger: Ledger, settings: Settings, limit: int, unwritten: dict[str, int]) -> dict[str, object]:
     return {
         "audit_messages_waiting": unwritten,
         "counts": ledger.counts(),
         "studies": [asdict(study) for study in ledger.studies(limit=limit)],
         "jobs": [asdict(job) for job in ledger.jobs(limit=limit)],
+        "destinations": [
+            asdict(state) | {"is_configured": state.name in settings.peers}
+            for state in _destinations(ledger, settings)
+        ],
         "deliveries": [asdict(delivery) for delivery in _undelivered(ledger)],
     }
 
 
-def _all_studies(ledger: Ledger, limit: int) -> Iterable[RenderableType]:
+def _destinations(ledger: Ledger, settings: Settings) -> list[DestinationState]:
+    return ledger.outbox.states(now=time.time(), breaker_after=settings.delivery.breaker_after)
+
+
+def _all_studies(ledger: Ledger, settings: Settings, limit: int) -> Iterable[RenderableType]:
     studies = ledger.studies(limit=limit)
     if not studies:
         return ["Nothing was received yet. Send a study to the node, or: dae-pacs send AE@host:port FILE"]
@@ -75,7 +86,15 @@ def _all_studies(ledger: Ledger, limit: int) -> Iterable[RenderableType]:
         parts.append(tables.jobs("Jobs that are not done", unfinished))
     if deliveries:
         parts.append(tables.deliveries("Deliveries that are not done", deliveries))
-    return [*parts, tables.totals(ledger.counts())]
+    destinations = _destinations(ledger, settings)
+    if destinations:
+        parts.append(tables.destinations(destinations, configured=settings.peers))
+    lost = [state.name for state in destinations if state.is_owed and state.name not in settings.peers]
+    advice = [
+        f"{name} is not in the configuration: put it back under peers, or: dae-pacs drop {name}"
+        for name in lost
+    ]
+    return [*parts, tables.totals(ledger.counts()), *advice]
 
 
 def _one_study(ledger: Ledger, study: str) -> Iterable[RenderableType]:
@@ -94,6 +113,6 @@ def _undelivered(ledger: Ledger) -> list[Delivery]:
     return [
         delivery
         for status in DeliveryStatus
-        if status is not DeliveryStatus.DELIVERED
+        if status not in {DeliveryStatus.DELIVERED, DeliveryStatus.DROPPED}
         for delivery in ledger.deliveries(status=status, limit=MOST_DELIVERIES)
     ]

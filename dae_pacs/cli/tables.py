@@ -2,12 +2,13 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from dae_pacs.spool.destinations import Breaker, DestinationState
 from dae_pacs.spool.records import Delivery, Instance, Job
 from dae_pacs.spool.report import Rejected, Study
 from dae_pacs.spool.states import DeliveryStatus, InstanceStatus, JobStatus, Origin
@@ -19,14 +20,21 @@ _STYLES: Mapping[str, str] = {
     DeliveryStatus.DEAD: "red",
     DeliveryStatus.DELIVERED: "green",
     DeliveryStatus.SENDING: "yellow",
+    DeliveryStatus.UNCOMMITTED: "yellow",
+    Breaker.OPEN: "red",
+    Breaker.HALF_OPEN: "yellow",
+    Breaker.PAUSED: "yellow",
+    Breaker.CLOSED: "green",
     InstanceStatus.QUARANTINED: "red",
     InstanceStatus.MISSING: "red",
 }
 _DELIVERY_WORDS = {
     DeliveryStatus.WAITING: "waiting",
     DeliveryStatus.SENDING: "being sent",
+    DeliveryStatus.UNCOMMITTED: "awaiting commitment",
     DeliveryStatus.DELIVERED: "delivered",
     DeliveryStatus.DEAD: "given up",
+    DeliveryStatus.DROPPED: "dropped",
 }
 
 
@@ -35,7 +43,8 @@ def studies(rows: Iterable[Study]) -> Table:
     table = _table("Studies", "Patient", "Accession", "Date", "Mod.", "Images", "Denoised", "Sent")
     table.add_column("Where it is", overflow="fold")
     for row in rows:
-        owed = row.waiting_deliveries + row.delivered_deliveries + row.dead_deliveries
+        sent = row.delivered_deliveries + row.uncommitted_deliveries
+        owed = sent + row.waiting_deliveries + row.dead_deliveries
         _add(
             table,
             row.PatientID,
@@ -44,7 +53,7 @@ def studies(rows: Iterable[Study]) -> Table:
             row.modalities,
             row.received,
             row.derived,
-            f"{row.delivered_deliveries}/{owed}" if owed else "",
+            f"{sent}/{owed}" if owed else "",
             _above(Text(where(row), style=_style_of(row)), row.StudyInstanceUID),
         )
     return table
@@ -64,6 +73,8 @@ def where(study: Study) -> str:
         found.append("being denoised")
     if study.waiting_deliveries:
         found.append(f"{study.waiting_deliveries} on the way")
+    if study.uncommitted_deliveries:
+        found.append(f"{study.uncommitted_deliveries} awaiting commitment")
     if not found and study.delivered_deliveries:
         return "delivered"
     if not found and study.passed_over:
@@ -113,6 +124,42 @@ def deliveries(title: str, rows: Iterable[Delivery]) -> Table:
     return table
 
 
+def destinations(rows: Iterable[DestinationState], *, configured: Collection[str]) -> Table:
+    """Say how each destination stands: what it has and is owed, and whether it works."""
+    table = _table(
+        "Destinations", "Destination", "Waiting", "Sent", "Awaiting commitment", "Committed", "Given up"
+    )
+    table.add_column("State")
+    table.add_column("Last error", overflow="fold")
+    for row in rows:
+        if row.name in configured:
+            state = Text(_breaker_words(row), style=_STYLES[row.breaker])
+        else:
+            state = Text("not in the configuration", style="red")
+        _add(
+            table,
+            row.name,
+            row.waiting + row.sending,
+            row.delivered + row.uncommitted,
+            row.uncommitted,
+            row.committed,
+            row.dead,
+            state,
+            row.error or "",
+        )
+    return table
+
+
+def _breaker_words(row: DestinationState) -> str:
+    then = soon(row.next_try_at) if row.next_try_at is not None else ""
+    return {
+        Breaker.CLOSED: "works",
+        Breaker.PAUSED: f"failing, tried again {then}",
+        Breaker.OPEN: f"failed {row.failures} times, one object is tried {then}",
+        Breaker.HALF_OPEN: f"failed {row.failures} times, one object is tried now",
+    }[row.breaker]
+
+
 def objects(rows: Sequence[Instance]) -> Table:
     """Count a study's objects by series and by what was decided about them."""
     groups = Counter(
@@ -159,6 +206,7 @@ def totals(counts: Mapping[str, Mapping[str, int]]) -> str:
         f"{kind}: {_counted(counts[kind])}" for kind in ("instances", "jobs", "deliveries") if counts[kind]
     ]
     advice = "\nRequeue what failed with: dae-pacs retry" if failed or dead else ""
+    advice += "\nOwe a destination no more what was given up: dae-pacs drop PEER" if dead else ""
     return "; ".join(words) + advice
 
 
@@ -187,7 +235,8 @@ def _counted(counts: Mapping[str, int]) -> str:
 def _style_of(study: Study) -> str:
     if study.failed_jobs or study.dead_deliveries or study.missing:
         return "red"
-    return "yellow" if study.open_jobs or study.waiting_deliveries else "green"
+    is_under_way = study.open_jobs or study.waiting_deliveries or study.uncommitted_deliveries
+    return "yellow" if is_under_way else "green"
 
 
 def _table(title: str, *columns: str) -> Table:

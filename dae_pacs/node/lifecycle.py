@@ -138,7 +138,7 @@ class Node:
         for destination in sorted(set(self.ledger.destinations_owed()) - set(self._settings.peers)):
             logger.warning(
                 "deliveries wait for a destination that the configuration no longer names; "
-                "put it back under peers, and they go out",
+                "put it back under peers, and they go out; or dae-pacs drop it",
                 extra={"destination": destination},
             )
 

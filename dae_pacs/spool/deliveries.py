@@ -60,7 +60,10 @@ def due(
 
 def destinations_owed(connection: sqlite3.Connection) -> list[str]:
     """List the destinations that something waits for."""
-    query = "SELECT DISTINCT destination FROM deliveries WHERE status = 'waiting' ORDER BY destination"
+    query = (
+        "SELECT destination FROM deliveries WHERE status = 'waiting' UNION"
+        " SELECT destination FROM deliveries WHERE status = 'uncommitted' ORDER BY destination"
+    )
     return [row["destination"] for row in connection.execute(query)]
 
 

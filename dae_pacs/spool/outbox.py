@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from dae_pacs.spool import deliveries
+from dae_pacs.spool import deliveries, destinations
 from dae_pacs.spool.backoff import LONGEST_BACKOFF_S, backoff_s, is_far
 from dae_pacs.spool.database import Database
+from dae_pacs.spool.destinations import DestinationState
 from dae_pacs.spool.records import Delivery
 from dae_pacs.spool.rows import DELIVERY_COLUMNS, delivery_of
 from dae_pacs.spool.states import DeliveryStatus
@@ -99,6 +100,10 @@ class Outbox:
                 ).rowcount
                 for delivery_id in ids
             )
+
+    def states(self, *, now: float, breaker_after: int) -> list[DestinationState]:
+        """Tell how each destination stands that anything was ever owed to."""
+        return destinations.states(self._database, now=now, breaker_after=breaker_after)
 
     def drop(self, destination: str, *, only_dead: bool) -> int:
         """Owe a destination nothing more, because a person says so; gives how many deliveries that ends.

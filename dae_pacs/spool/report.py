@@ -47,6 +47,7 @@ class Study:
     done_jobs: int
     failed_jobs: int
     waiting_deliveries: int
+    uncommitted_deliveries: int
     delivered_deliveries: int
     dead_deliveries: int
 
@@ -122,6 +123,7 @@ def _study(connection: sqlite3.Connection, row: sqlite3.Row) -> Study:
     ).fetchone()
     owed = connection.execute(
         "SELECT coalesce(sum(d.status IN ('waiting', 'sending')), 0) AS waiting_deliveries,"
+        " coalesce(sum(d.status = 'uncommitted'), 0) AS uncommitted_deliveries,"
         " coalesce(sum(d.status = 'delivered'), 0) AS delivered_deliveries,"
         " coalesce(sum(d.status = 'dead'), 0) AS dead_deliveries FROM series AS s"
         " JOIN instances AS i ON i.series_id = s.id JOIN deliveries AS d ON d.instance_id = i.id"

@@ -12,6 +12,7 @@ from dae_pacs.audit.backlog import Backlog
 from dae_pacs.audit.entry import Entry
 from dae_pacs.spool.files import LEDGER_NAME
 from dae_pacs.spool.ledger import Ledger
+from dae_pacs.spool.outbox import Fate, Told
 from dae_pacs.spool.records import NewDerived, NewInstance, Plan
 
 Run = Callable[..., Any]
@@ -234,3 +235,40 @@ def test_a_retry_is_in_the_audit_trail_with_who_did_it(run: Run, ledger: Ledger,
     assert f"{getpass.getuser()}@" in message
     words = base64.b64encode(b"dae-pacs retry, study 1.2.3. Requeued: 1 job(s)").decode()[:-4]
     assert words in message
+
+
+PEER = '[peers.pacs]\nae_title = "PACS"\nhost = "127.0.0.1"\nport = 104\n'
+FORWARD = Plan("forward", rule="all", destinations=("pacs",))
+
+
+def test_each_destination_is_told_with_its_state_and_last_error(
+    run: Run, ledger: Ledger, tmp_path: Path
+) -> None:
+    (tmp_path / "dae-pacs.toml").write_text(PEER)
+    keep(ledger, tmp_path, "1.2.3", FORWARD, count=4)
+    now = time.time()
+    sent, uncommitted, dead, _ = ledger.outbox.claim("pacs", now=now, limit=9, breaker_after=2)
+    ledger.outbox.tell([Told(sent.id, Fate.TAKEN)], now=now)
+    ledger.outbox.tell([Told(uncommitted.id, Fate.TAKEN)], now=now, wants_commitment=True)
+    ledger.outbox.tell([Told(dead.id, Fate.HOPELESS, "cannot understand")], now=now)
+    for _number in range(5):
+        ledger.outbox.failed("pacs", error="connection refused", now=now)
+
+    ran = run("status")
+    (state,) = json.loads(run("status", "--json").out)["destinations"]
+
+    for words in ("Destinations", "failed 5 times, one object is tried in", "connection refused"):
+        assert words in ran.out
+    assert "1 awaiting commitment" in ran.out
+    counts = {name: state[name] for name in ("sending", "delivered", "uncommitted", "dead", "committed")}
+    assert counts == {"sending": 1, "delivered": 1, "uncommitted": 1, "dead": 1, "committed": 0}
+    assert (state["breaker"], state["failures"], state["is_configured"]) == ("open", 5, True)
+
+
+def test_a_destination_that_left_the_configuration_is_named_with_the_way_out(
+    run: Run, ledger: Ledger, tmp_path: Path
+) -> None:
+    keep(ledger, tmp_path, "1.2.3", Plan("forward", rule="all", destinations=("gone",)))
+
+    assert "not in the configuration" in run("status").out
+    assert "dae-pacs drop gone" in run("status").out
