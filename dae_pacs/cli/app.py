@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from dae_pacs.cli.failures import FAILED, INTERRUPTED, explain_crashes, say_error
+from dae_pacs.cli.models import models_app
 from dae_pacs.cli.options import DenoiseOptions, Device, Loss
 from dae_pacs.errors import DaePacsError
 
@@ -29,6 +30,7 @@ config_app = typer.Typer(
 rules_app = typer.Typer(help="Look at the rules that decide what happens to an object.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 app.add_typer(rules_app, name="rules")
+app.add_typer(models_app, name="models")
 
 Config = Annotated[
     Path | None,

@@ -7,10 +7,9 @@ never opened.
 
 import hashlib
 import json
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import safetensors.torch
@@ -18,20 +17,27 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from dae_pacs.denoise.manifest import (
+    MANIFEST,
+    MAX_FILE_BYTES,
+    MAX_JSON_BYTES,
+    METADATA,
+    NETWORK,
+    WEIGHTS,
+    Read,
+    digest_of,
+    entries_of,
+    parse_json,
+    read_file,
+)
 from dae_pacs.denoise.network import build
 from dae_pacs.denoise.protocol import ModelIdentity
 from dae_pacs.durable import durable_file
 from dae_pacs.errors import BundleError
 
-MANIFEST = "manifest.json"
-METADATA = "configs/metadata.json"
-NETWORK = "configs/network.json"
-WEIGHTS = "models/model.safetensors"
-DECIDING_FOLDERS = ("configs", "models")
-"""What the digest is taken over: a corrected sentence in the model card makes no new model."""
-
-MAX_JSON_BYTES = 1 << 20
-MAX_FILE_BYTES = 2 << 30
+MAX_HEADER_BYTES = 1 << 20
+_HEADER_COUNT_BYTES = 8
+"""A safetensors file begins with the length of its header, which is JSON."""
 MAX_CLAMP_SIGMA = 10.0
 
 
@@ -62,17 +68,33 @@ def load_bundle(folder: Path) -> Bundle:
         BundleError: a file is missing, is a link, lies outside the folder, does not match the manifest,
             or does not describe a network that we build with weights that fit it.
     """
-    manifest = _read_json(_read(folder, MANIFEST, MAX_JSON_BYTES), MANIFEST)
-    entries = _entries(manifest)
+    return check_bundle(folder, lambda name, most_bytes: read_file(folder, name, most_bytes))
+
+
+def check_bundle(folder: Path, read: Read) -> Bundle:
+    """Check a bundle wherever its bytes are; nothing is written, and nothing of it is run.
+
+    Args:
+        folder: where it is, or is to be; its last part is the bundle's name.
+        read: gives the bytes of its files.
+
+    Raises:
+        BundleError: as `load_bundle`.
+    """
+    entries = entries_of(read)
     for name in (METADATA, NETWORK, WEIGHTS):
         if name not in entries:
             raise BundleError(
                 f"Bundle {folder.name}: {MANIFEST} does not list {name}. A bundle needs {METADATA}, "
                 f"{NETWORK} and {WEIGHTS}; weights are read from safetensors alone, never from a pickle."
             )
-    contents = {name: _read_listed(folder, name, entries[name]) for name in entries}
-    metadata = _read_json(contents[METADATA], METADATA)
-    network_config = _read_json(contents[NETWORK], NETWORK)
+    contents = {}
+    for name, entry in entries.items():
+        content = _read_listed(folder.name, name, entry, read)
+        if name in (METADATA, NETWORK, WEIGHTS):
+            contents[name] = content
+    metadata = parse_json(contents[METADATA], METADATA)
+    network_config = parse_json(contents[NETWORK], NETWORK)
     weights = _read_weights(contents[WEIGHTS])
     _check_fit(network_config, weights)
     settings = metadata.get("dae_pacs")
@@ -81,7 +103,7 @@ def load_bundle(folder: Path) -> Bundle:
     identity = ModelIdentity(
         name=folder.resolve().name,
         version=_version(metadata),
-        digest=_digest(entries),
+        digest=digest_of(entries),
         default_strength=_number(settings, "default_strength", low=0, high=1),
     )
     return Bundle(
@@ -110,7 +132,7 @@ def write_manifest(folder: Path) -> None:
             or any(part.startswith(".") for part in path.relative_to(folder).parts)
         ):
             continue
-        content = _read(folder, name, MAX_FILE_BYTES)
+        content = read_file(folder, name, MAX_FILE_BYTES)
         files[name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     missing = [name for name in (METADATA, NETWORK, WEIGHTS) if name not in files]
     if missing:
@@ -119,79 +141,25 @@ def write_manifest(folder: Path) -> None:
         file.write(json.dumps({"format": 1, "files": files}, indent=2, sort_keys=True).encode() + b"\n")
 
 
-def _entries(manifest: Mapping[str, Any]) -> dict[str, tuple[int, str]]:
-    """Take the manifest apart: name to (bytes, SHA-256)."""
-    files = manifest.get("files")
-    if manifest.get("format") != 1 or not isinstance(files, dict):
-        raise BundleError(f"{MANIFEST}: expected format 1 with an object 'files'.")
-    entries = {}
-    for name, entry in files.items():
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or "\\" in name or name != path.as_posix() or name == ".":
-            raise BundleError(f"{MANIFEST}: {name!r} is no plain path inside the bundle. Don't use it.")
-        size, digest = (entry.get("bytes"), entry.get("sha256")) if isinstance(entry, dict) else (None, None)
-        if not isinstance(size, int) or isinstance(size, bool) or not isinstance(digest, str):
-            raise BundleError(f"{MANIFEST}: {name} needs 'bytes' (whole) and 'sha256' (hexadecimal).")
-        entries[name] = (size, digest)
-    return entries
-
-
-def _digest(entries: Mapping[str, tuple[int, str]]) -> str:
-    deciding = {
-        name: {"bytes": size, "sha256": digest}
-        for name, (size, digest) in entries.items()
-        if name.split("/", 1)[0] in DECIDING_FOLDERS
-    }
-    return hashlib.sha256(json.dumps(deciding, separators=(",", ":"), sort_keys=True).encode()).hexdigest()
-
-
-def _read(folder: Path, name: str, most_bytes: int) -> bytes:
-    """Read a regular file below a folder without following a link on the way."""
-    path = folder
-    try:
-        for part in PurePosixPath(name).parts:
-            path = path / part
-            kind = path.lstat()
-            if stat.S_ISLNK(kind.st_mode):
-                raise BundleError(
-                    f"Bundle {folder.name}: {name} is or goes through a link; a bundle has none."
-                )
-        if not stat.S_ISREG(kind.st_mode):
-            raise BundleError(f"Bundle {folder.name}: {name} is no regular file.")
-        if kind.st_size > most_bytes:
-            raise BundleError(
-                f"Bundle {folder.name}: {name} has {kind.st_size} bytes; expected at most {most_bytes}."
-            )
-        return path.read_bytes()
-    except OSError as problem:
-        raise BundleError(
-            f"Bundle {folder.name}: {name} can't be read ({problem.strerror}). Fetch the bundle again."
-        ) from problem
-
-
-def _read_listed(folder: Path, name: str, entry: tuple[int, str]) -> bytes:
+def _read_listed(bundle: str, name: str, entry: tuple[int, str], read: Read) -> bytes:
     size, digest = entry
-    content = _read(folder, name, MAX_JSON_BYTES if name.endswith(".json") else MAX_FILE_BYTES)
+    content = read(name, MAX_JSON_BYTES if name.endswith(".json") else MAX_FILE_BYTES)
     found = hashlib.sha256(content).hexdigest()
     if len(content) != size or found != digest:
         raise BundleError(
-            f"Bundle {folder.name}: {name} is not what {MANIFEST} says (SHA-256 {found[:12]}…, expected "
+            f"Bundle {bundle}: {name} is not what {MANIFEST} says (SHA-256 {found[:12]}…, expected "
             f"{digest[:12]}…). Fetch the bundle again, or write its manifest if you changed it on purpose."
         )
     return content
 
 
-def _read_json(content: bytes, name: str) -> dict[str, Any]:
-    try:
-        value = json.loads(content)
-    except (ValueError, RecursionError) as problem:
-        raise BundleError(f"{name}: no valid JSON ({problem}). Fetch the bundle again.") from problem
-    if not isinstance(value, dict):
-        raise BundleError(f"{name}: expected a JSON object, found {type(value).__name__}.")
-    return value
-
-
 def _read_weights(content: bytes) -> dict[str, Tensor]:
+    announced = int.from_bytes(content[:_HEADER_COUNT_BYTES], "little")
+    if announced > MAX_HEADER_BYTES:
+        raise BundleError(
+            f"{WEIGHTS}: no valid safetensors, its header announces {announced} bytes; expected at most "
+            f"{MAX_HEADER_BYTES}. Don't use it."
+        )
     try:
         weights = safetensors.torch.load(content)
     except (SafetensorError, ValueError, KeyError) as problem:

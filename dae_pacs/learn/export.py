@@ -13,7 +13,8 @@ import torch
 import yaml
 from torch import nn
 
-from dae_pacs.denoise.bundle import METADATA, NETWORK, WEIGHTS, load_bundle, write_manifest
+from dae_pacs.denoise.bundle import load_bundle, write_manifest
+from dae_pacs.denoise.manifest import METADATA, NETWORK, WEIGHTS
 from dae_pacs.errors import TrainingError
 from dae_pacs.learn.card import write_card
 from dae_pacs.learn.configuration import CONFIGURATION

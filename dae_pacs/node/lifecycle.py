@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dae_pacs.audit.events import this_process
 from dae_pacs.audit.trail import open_trail
 from dae_pacs.config.model import Settings
+from dae_pacs.denoise.manifest import bundle_digest
 from dae_pacs.dimse.scp import ScpSettings, StorageSCP
 from dae_pacs.errors import SpoolError, SpoolFullError
 from dae_pacs.failpoints import reach
@@ -39,11 +40,11 @@ class Node:
         """Open the spool and its ledger, and check that every model a rule names is there.
 
         Raises:
-            BundleError: a model is missing.
+            BundleError: a model is missing, or has no manifest.
             SpoolError: the spool can't be used, another node works on it, or its ledger is damaged.
         """
         self._settings = settings
-        self._check_models()
+        self._digests = self._digests_of_models()
         self.files = SpoolFiles(settings.node.spool)
         self._held = ExitStack()
         self._held.enter_context(self.files.hold())
@@ -142,10 +143,11 @@ class Node:
                 extra={"destination": destination},
             )
 
-    def _check_models(self) -> None:
+    def _digests_of_models(self) -> dict[str, str]:
+        """Say what each model is that may be needed; none may be another before the node starts anew."""
         model = self._settings.model
-        for name in {model.name, *(rule.model for rule in self._settings.rules if rule.model)}:
-            find_bundle(name, model.folder)
+        names = {model.name, *(rule.model for rule in self._settings.rules if rule.model)}
+        return {name: bundle_digest(find_bundle(name, model.folder)) for name in names}
 
     def _open_file(self) -> IncomingFile:
         free_mb, needed_mb = self.files.free_mb(), self._settings.node.minimum_free_mb
@@ -192,6 +194,7 @@ class Node:
                 models_folder=settings.model.folder,
                 spool=self.files.root,
                 log=settings.log,
+                digests=self._digests,
             ),
             ae_title=settings.node.ae_title,
             lease_s=settings.node.lease_s,

@@ -8,8 +8,8 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from multiprocessing import connection, parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -18,8 +18,9 @@ from pydicom import Dataset
 
 from dae_pacs import failpoints
 from dae_pacs.config.model import LogSettings
+from dae_pacs.denoise.manifest import bundle_digest
 from dae_pacs.denoise.protocol import Denoiser
-from dae_pacs.errors import DaePacsError
+from dae_pacs.errors import BundleError, DaePacsError
 from dae_pacs.log import configure
 from dae_pacs.node.events import Event, Failed, SeriesTask, Source
 from dae_pacs.node.pipeline import denoise_series
@@ -44,6 +45,8 @@ class WorkerSettings:
     models_folder: Path | None
     spool: Path
     log: LogSettings
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """What each model was when the node started: a worker that is started again takes no other."""
 
 
 def run_worker(pipe: Connection, settings: WorkerSettings) -> None:
@@ -105,9 +108,18 @@ class Models:
             from dae_pacs.denoise.engine import open_denoiser  # noqa: PLC0415  torch, in the worker alone
 
             folder = find_bundle(name, self._settings.models_folder)
+            self._refuse_another(name, folder)
             self._held[name] = open_denoiser(folder, device=self._settings.device)
             logger.info("model loaded", extra={"model": name, "device": self._settings.device})
         return self._held[name]
+
+    def _refuse_another(self, name: str, folder: Path) -> None:
+        started_with = self._settings.digests.get(name)
+        if started_with is not None and bundle_digest(folder) != started_with:
+            raise BundleError(
+                f"Model {name}: its files changed since the node started, and half a study must not be made "
+                "by another model. Restart the node to use it, then: dae-pacs retry"
+            )
 
 
 def _die_with_the_node() -> None:
