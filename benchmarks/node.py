@@ -39,6 +39,7 @@ TIMEOUT_S = 300.0
 CT_FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "dicom" / "ct-ge-head"
 CONFIGURATION = """
 [node]
+accept = "anyone"
 port = {port}
 quiet_s = {quiet_s}
 minimum_free_mb = 10

@@ -43,6 +43,7 @@ LARGE_BYTES = 2_000_000_000
 SENDERS = 4
 CONFIGURATION = """
 [node]
+accept = "anyone"
 port = {port}
 spool = "spool"
 minimum_free_mb = 10

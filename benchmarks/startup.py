@@ -23,6 +23,7 @@ MODEL_LOADED_S = 12.0
 """How long after its start the node is at rest: the worker has loaded its model by then."""
 CONFIGURATION = """
 [node]
+accept = "anyone"
 port = {port}
 minimum_free_mb = 10
 

@@ -10,7 +10,9 @@ from pydicom.uid import UID
 from dae_pacs import __version__
 from dae_pacs.cli.conformance_words import ANSWERS, CHANGES, OUTCOMES
 from dae_pacs.config.model import NodeSettings, Peer
+from dae_pacs.config.security import TLS_PORT
 from dae_pacs.dimse import contexts, statuses
+from dae_pacs.dimse.tls import CIPHER_SUITES
 from dae_pacs.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dae_pacs.image.codecs import COMPRESSED, NATIVE
 from dae_pacs.image.compress import SYNTAXES
@@ -103,8 +105,20 @@ def _entity() -> Iterator[str]:
                 f"{node.max_pdu_bytes} bytes (`node.max_pdu_bytes`)",
                 "131072 bytes",
             ),
-            ("Called AE title", "any is accepted", "`peers.NAME.ae_title`"),
-            ("Calling AE title", "any is accepted; rules may ask for one", "`node.ae_title`"),
+            (
+                "Called AE title",
+                "`node.ae_title` and `node.also_called`; any other is rejected: 1, 1, 7",
+                "`peers.NAME.ae_title`",
+            ),
+            (
+                "Calling AE title and address",
+                (
+                    "those of `peers` and `senders`, and the node itself on its own machine; another title, "
+                    "or a known title at another address, is rejected: 1, 1, 3. With "
+                    '`node.accept = "anyone"` any titles and addresses'
+                ),
+                "`node.ae_title`",
+            ),
             (
                 "Silence after which it ends",
                 (
@@ -190,6 +204,7 @@ def _name(status: int) -> str:
 
 def _network_and_configuration() -> str:
     node = NodeSettings()
+    suites = ", ".join(CIPHER_SUITES)
     return f"""## 5 Network and configuration
 
 ### 5.1 Network interfaces
@@ -200,8 +215,8 @@ the node listens on `{node.bind}`, port `{node.port}`.
 ### 5.2 Configuration
 
 AE titles, addresses, ports, time-outs, PDU size and rules are settings of the site, all listed in
-[configuration.md](configuration.md). Peers that send need not be configured; peers that are sent to must
-be.
+[configuration.md](configuration.md). Peers that are sent to must be configured (`peers`), and those that
+send, too (`peers` or `senders`), unless `node.accept` opens the node to anyone.
 
 ## 6 Media interchange
 
@@ -215,9 +230,32 @@ character set, or in ASCII where that can't hold it.
 
 ## 8 Security
 
-No security profile of PS3.15: no TLS, no user identity, no signatures made or checked. Digital signatures
-of a source are dropped from what is derived of it. By default the node listens on this machine alone; it
-is to be opened to trusted networks only (`node.bind`). Logs carry no patient data.
+### 8.1 Secure transport connection
+
+The BCP 195 RFC 8996, 9325 TLS Secure Transport Connection Profile (PS3.15 section B.12), as acceptor and as
+requestor, where the site configures it (`tls`, `peers.NAME.tls`); without it, plain TCP.
+
+- TLS 1.2 and 1.3 (`tls.minimum`), nothing older: there is no downgrade, and no fall-back to plain text.
+- Cipher suites of TLS 1.2: {suites}. Of TLS 1.3: OpenSSL's.
+- Keys of RSA from 2048 bits, ECDHE for every key exchange; no compression, no renegotiation, no tickets.
+- As acceptor on `tls.port` (the profile recommends {TLS_PORT}), in place of `node.port`, or beside it
+  (`tls.also_plain`). Callers must show a certificate that `tls.trust` believes, unless `tls.clients` says
+  otherwise.
+- As requestor the peer is verified before anything is said: by who signed its certificate and by its name, or
+  by its fingerprint.
+- Keys and certificates are PEM files of the site's, read again when they are replaced. Revocation is not
+  looked up. ALPN says `dicom`.
+
+A failed integrity check ends the connection: an A-P-ABORT to both sides. The Modified profile (B.13) is not
+claimed: OpenSSL has none of its Camellia suites.
+
+### 8.2 Application level
+
+Callers are held against a list of AE titles and addresses, see section 4.1. No user identity negotiation, no
+signatures made or checked; digital signatures of a source are dropped from what is derived of it. By default
+the node listens on this machine alone (`node.bind`). Logs carry no patient data.
+
+### 8.3 Audit trail
 
 Audit Trail Message Format Profile (PS3.15 A.5), where `audit.file` or `audit.syslog` is set: Application
 Activity, Begin Transferring DICOM Instances, DICOM Instances Transferred, DICOM Instances Accessed (D),

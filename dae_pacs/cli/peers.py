@@ -25,7 +25,7 @@ def resolve(text: str, settings: Settings) -> PeerAddress:
         else:
             advice = f"It has no peers. Add a table [peers.{text}], or give AE@host:port."
         raise PeerError(f"Peer {text!r}: is not in the configuration. {advice}")
-    return address_of(settings.peers[text])
+    return address_of(settings.peers[text], settings.tls)
 
 
 def shown(text: str, peer: PeerAddress) -> str:

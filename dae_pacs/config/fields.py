@@ -83,7 +83,7 @@ def _template(value: str) -> str:
     return value
 
 
-def _alone_or_many(value: object) -> object:
+def alone_or_many(value: object) -> object:
     """Read one text, or one number, as a list of one."""
     if isinstance(value, bool):
         return value
@@ -107,5 +107,5 @@ ModelName = Annotated[str, AfterValidator(_model_name)]
 Device = Annotated[str, AfterValidator(_device)]
 PeerName = Annotated[str, AfterValidator(_peer_name)]
 Template = Annotated[str, Field(min_length=1), AfterValidator(_template)]
-Texts = Annotated[tuple[str, ...], BeforeValidator(_alone_or_many)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(alone_or_many)]
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]

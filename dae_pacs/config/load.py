@@ -23,6 +23,7 @@ _PATHS = (
     ("model", "folder"),
     ("log", "file"),
     *(("audit", key) for key in ("file", "syslog_authorities", "syslog_certificate", "syslog_key")),
+    *(("tls", key) for key in ("certificate", "key", "key_password_file", "trust")),
 )
 
 
@@ -84,6 +85,9 @@ def _anchored(values: dict[str, Any], folder: Path) -> dict[str, Any]:
         node.setdefault("spool", str(NodeSettings.model_fields["spool"].default))
     for section, key in _PATHS:
         _anchor(values.get(section), key, folder)
+    peers = values.get("peers")
+    for peer in peers.values() if isinstance(peers, dict) else ():
+        _anchor(peer, "tls_trust", folder)
     rules = values.get("rules")
     for table, key in [
         (values.get("model"), "name"),

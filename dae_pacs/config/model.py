@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from dae_pacs.config.audit import AuditSettings
 from dae_pacs.config.crosscheck import validate_whole
+from dae_pacs.config.crosscheck_tls import DEFAULT_PORT
 from dae_pacs.config.fields import (
     DEFAULT_DESCRIPTION,
     AbsolutePath,
@@ -26,6 +27,7 @@ from dae_pacs.config.fields import (
     Texts,
 )
 from dae_pacs.config.keywords import checked_keyword
+from dae_pacs.config.security import Addresses, Fingerprint, Sender, TlsSettings
 from dae_pacs.config.sending import DeliverySettings
 
 ENV_PREFIX = "DAE_PACS_"
@@ -44,11 +46,24 @@ class NodeSettings(BaseModel):
     bind: str = Field(
         default="127.0.0.1",
         min_length=1,
-        description="The address to listen on; 0.0.0.0 is every address of the machine. "
-        "DICOM has no password: open it to trusted networks alone.",
+        description="The address to listen on; 0.0.0.0 is every address of the machine.",
     )
     port: Count = Field(
-        default=11112, ge=0, le=65535, description="The TCP port to listen on; 0 lets the system choose."
+        default=DEFAULT_PORT,
+        ge=0,
+        le=65535,
+        description="The TCP port to listen on; 0 lets the system choose.",
+    )
+    accept: Literal["peers", "anyone"] = Field(
+        default="peers",
+        description="Who may associate with the node. `peers`: the configured peers and senders, each under "
+        "its AE title and from its addresses, and nobody else. `anyone`: whoever reaches the port, under any "
+        "AE title, both ways.",
+    )
+    also_called: Texts = Field(
+        default=(),
+        description="More AE titles under which the node may be called; `*` stands for any characters.",
+        examples=[["DENOISE_STAT"]],
     )
     spool: AbsolutePath = Field(
         default=Path("spool"),
@@ -187,13 +202,40 @@ class LogSettings(BaseModel):
 
 
 class Peer(BaseModel):
-    """A DICOM application that the node sends to. The table's name is what rules and commands call it."""
+    """A DICOM application that the node sends to, and that may send to it."""
 
     model_config = _STRICT
 
     ae_title: AETitle = Field(description="The peer's AE title.", examples=["ORTHANC"])
     host: str = Field(min_length=1, description="Its host name or address.", examples=["127.0.0.1"])
     port: Count = Field(ge=1, le=65535, description="Its TCP port.", examples=[4242])
+    addresses: Addresses | None = Field(
+        default=None,
+        description="Where it may call from: addresses, networks such as 10.1.2.0/24, host names. Without "
+        "it, its `host`; `[]` where it must not call.",
+        examples=[["10.1.2.3"]],
+    )
+    tls: bool = Field(
+        default=False,
+        description="Call it over TLS, and never without. Its certificate is verified: by `tls_trust` and "
+        "its name, or by `tls_fingerprint`.",
+    )
+    tls_trust: AbsolutePath | None = Field(
+        default=None,
+        description="Certificates of those whose signature is believed of this peer, or its own certificate. "
+        "Without it, `tls.trust`.",
+    )
+    tls_name: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The name that its certificate must bear. Without it, `host`. `any`: every certificate "
+        "that is trusted will do, which is right where `tls_trust` is the peer's own.",
+    )
+    tls_fingerprint: Fingerprint | None = Field(
+        default=None,
+        description="SHA-256 of its certificate, from `dae-pacs tls check`: this one and no other, whoever "
+        "signed it.",
+    )
     associations: Count = Field(
         default=1, ge=1, le=16, description="Associations that the node opens to it at a time."
     )
@@ -286,7 +328,9 @@ class Settings(BaseSettings):
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
     log: LogSettings = Field(default_factory=LogSettings)
     audit: AuditSettings = Field(default_factory=AuditSettings)
+    tls: TlsSettings = Field(default_factory=TlsSettings)
     peers: dict[PeerName, Peer] = Field(default={}, description="Where results go.")
+    senders: dict[PeerName, Sender] = Field(default={}, description="Who else may send to the node.")
     rules: tuple[Rule, ...] = Field(default=(), description="What happens to which objects, in order.")
 
     @model_validator(mode="wrap")

@@ -10,8 +10,8 @@ def as_toml(settings: Settings) -> str:
     """Write every setting, the unset ones as comments."""
     sections: list[str] = []
     for name, value in settings.model_dump().items():
-        if name == "peers":
-            sections += [_table(f"[peers.{peer}]", entry) for peer, entry in value.items()]
+        if name in {"peers", "senders"}:
+            sections += [_table(f"[{name}.{entry}]", values) for entry, values in value.items()]
         elif name == "rules":
             sections += [_table("[[rules]]", entry) for entry in value]
         else:

@@ -17,6 +17,11 @@ ae_title = "{pacs.ae_title}"
 host = "{pacs.host}"
 port = {pacs.port}
 
+# Where no PACS passes the images on, the modality sends them itself.
+[senders.modality]
+ae_title = "MODALITY"
+addresses = "127.0.0.1"
+
 [[rules]]
 name = "images"
 when = {{ Modality = ["CR", "DX", "CT"] }}

@@ -114,7 +114,7 @@ class NodeProcess:
 
     def _answers(self) -> bool:
         with contextlib.suppress(PeerError):
-            echo(self.address, calling_ae="STARTER")
+            echo(self.address, calling_ae=self.address.ae_title)
             return True
         return False
 

@@ -46,6 +46,8 @@ _APPLICATION_CONTEXT: Final = "1.2.840.10008.3.1.1.1"  # PS3.7 A.2.1
 _VERSION_1: Final = 0x0001  # PS3.8 9.3.2, bit 0 of Protocol-version
 _PEER_DEFAULT_PDU_BYTES: Final = 16384  # for a peer that names no maximum (PS3.7 D.3.3.1 makes it mandatory)
 _LEAST_PDU_BYTES: Final = 128  # a peer that takes less could not even take an A-ASSOCIATE-AC
+_TLS_HANDSHAKE: Final = 0x16
+"""What a TLS connection begins with (RFC 8446 5.1), where a PDU has its type."""
 _TITLES: Final = slice(10, 42)
 """Called and calling AE title, 16 bytes each, in an A-ASSOCIATE-RQ and -AC (PS3.8 Tables 9-11 and 9-17)."""
 _ANY_TITLE: Final = "ANY"
@@ -151,6 +153,8 @@ def receive(wire: Wire) -> Proposal | None:
     kind, length = wire.unpack(pdus.HEAD)
     if kind == pdus.A_ABORT:
         return None
+    if kind == _TLS_HANDSHAKE:
+        raise ProtocolError("a TLS handshake, on a port without TLS", source=pdus.SERVICE_USER)
     if kind != pdus.A_ASSOCIATE_RQ:
         raise ProtocolError("a PDU that asks for no association", source=pdus.SERVICE_USER)
     if length > MAX_REQUEST_BYTES:
@@ -185,14 +189,12 @@ def read(body: bytes) -> Proposal:
         raise _malformed() from error
 
 
-def refusal(proposal: Proposal, *, ae_title: str, require_called_ae: bool) -> Rejection | None:
-    """Say why a request is not to be accepted, whatever the state of the node; None when it may be."""
+def refusal(proposal: Proposal) -> Rejection | None:
+    """Say why a request is not to be accepted, whoever asks; None when it may be."""
     if not proposal.version & _VERSION_1:
         return pdus.VERSION_NOT_SUPPORTED
     if proposal.primitive.application_context_name != _APPLICATION_CONTEXT:
         return pdus.CONTEXT_NAME_NOT_SUPPORTED
-    if require_called_ae and proposal.called_ae != ae_title:
-        return pdus.CALLED_AE_NOT_RECOGNIZED
     return None
 
 

@@ -46,7 +46,12 @@ class Listener:
     """A listening socket, the thread that accepts, and a thread for each connection."""
 
     def __init__(
-        self, address: tuple[str, int], *, serve: Callable[[Wire, str], None], max_associations: int
+        self,
+        address: tuple[str, int],
+        *,
+        serve: Callable[[Wire, str], None],
+        max_associations: int,
+        setting: str = "node.port",
     ) -> None:
         """Bind and accept.
 
@@ -54,6 +59,7 @@ class Listener:
             address: host and port.
             serve: handles one connection, given with the peer's address, in the connection's thread.
             max_associations: how many connections may be beyond their association request.
+            setting: what the port is called in messages.
 
         Raises:
             ServiceError: the address can't be bound; the message says why and what to do.
@@ -66,7 +72,7 @@ class Listener:
         try:
             self._socket = _bind(address)
         except OSError as error:
-            raise ServiceError(_why_not(error, address)) from error
+            raise ServiceError(_why_not(error, address, setting)) from error
         self._socket.settimeout(_POLL_S)
         self._thread = self._start_accepting()
 
@@ -164,13 +170,13 @@ def _bind(address: tuple[str, int]) -> socket.socket:
     return socket.create_server((str(where[0]), int(where[1])), family=family, backlog=_BACKLOG)
 
 
-def _why_not(error: OSError, address: tuple[str, int]) -> str:
+def _why_not(error: OSError, address: tuple[str, int], setting: str) -> str:
     host, port = address
     where = f"can't listen on {host}:{port}"
     if error.errno == errno.EADDRINUSE:
-        return f"{where}: another program has the port; stop it, or choose another with node.port"
+        return f"{where}: another program has the port; stop it, or choose another with {setting}"
     if error.errno == errno.EACCES:
-        return f"{where}: ports below {_PRIVILEGED_PORTS} need privileges; choose a higher one with node.port"
+        return f"{where}: ports below {_PRIVILEGED_PORTS} need privileges; choose a higher one with {setting}"
     if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
         return f"{where}: this machine has no such address; set node.bind to one of its own, or to 0.0.0.0"
     return f"{where}: {error.strerror or error}"

@@ -51,6 +51,8 @@ class Rejection:
 
 CONTEXT_NAME_NOT_SUPPORTED: Final = Rejection(1, 1, 2, "application context name not supported")
 CALLED_AE_NOT_RECOGNIZED: Final = Rejection(1, 1, 7, "called AE title not recognized")
+CALLING_AE_NOT_RECOGNIZED: Final = Rejection(1, 1, 3, "calling AE title not recognized")
+ADDRESS_NOT_LISTED: Final = Rejection(1, 1, 3, "address not among those of the calling AE title")
 VERSION_NOT_SUPPORTED: Final = Rejection(1, 2, 2, "protocol version not supported")
 LIMIT_EXCEEDED: Final = Rejection(2, 3, 2, "local limit of associations exceeded")
 ADDRESS_LIMIT_EXCEEDED: Final = Rejection(2, 3, 2, "local limit of associations of one address exceeded")

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-from dae_pacs.dimse import commands, messages, negotiation, pdus, proposal
+from dae_pacs.dimse import commands, messages, negotiation, pdus, proposal, tls_words
 from dae_pacs.dimse.addresses import PeerAddress, check_ae_title
 from dae_pacs.dimse.commands import Command
 from dae_pacs.dimse.inbox import MAX_PDU_BYTES, EndedError, Inbox, Message, acknowledge_at_once
@@ -319,6 +319,8 @@ def _negotiate(
         answer = error
     with suppress(OSError):
         connection.sendall(_A_ABORT)
+    if peer.tls is not None:
+        raise PeerError(f"{peer}: no association over TLS: {tls_words.of_silence(answer)}") from answer
     raise PeerError(
         f"{peer}: connected, but the peer aborted or closed the connection instead of answering the "
         "association request; check that it takes DICOM on that port, without TLS, from this host"

@@ -4,6 +4,7 @@ Success is said by `keep` alone, which stands on stable storage; nothing here de
 """
 
 import logging
+import ssl
 import time
 import uuid
 from collections.abc import Callable
@@ -11,9 +12,11 @@ from dataclasses import dataclass, field
 
 from dae_pacs.dimse import acceptor, commands, contexts, library, pdus
 from dae_pacs.dimse.acceptor import Acceptor, Context, Proposal
+from dae_pacs.dimse.certificates import of_der
 from dae_pacs.dimse.commands import Command
 from dae_pacs.dimse.commitment import OnReport, ReportReception
 from dae_pacs.dimse.conversation import Conversation
+from dae_pacs.dimse.entrance import Entrance, TurnedAway
 from dae_pacs.dimse.listening import Listener
 from dae_pacs.dimse.pdus import Rejection
 from dae_pacs.dimse.reception import Caller, Incoming, Reception, SpoolFile, Store
@@ -60,6 +63,7 @@ class StorageSCP:
         keep: Callable[[Incoming], Answer],
         association_ended: Callable[[str], None],
         on_report: OnReport | None = None,
+        entrance: Entrance | None = None,
     ) -> None:
         """Prepare to listen; nothing is bound before `start`.
 
@@ -70,16 +74,19 @@ class StorageSCP:
                 file from then on. An exception from it means that the object is not kept.
             association_ended: told once, after the last object of an association that brought any.
             on_report: records a report on storage commitment; without it none is taken.
+            entrance: who is let in, and how; None lets in whoever comes, without TLS.
         """
         self._settings = settings
         self._store = Store(open_file, keep, settings.max_object_bytes)
         self._association_ended = association_ended
+        self._entrance = entrance or Entrance()
         self._roster = Roster(
             limit=settings.max_associations, limit_per_address=settings.max_associations_per_address
         )
         self._on_report = on_report
         self._acceptor = Acceptor(max_pdu_bytes=settings.max_pdu_bytes, takes_reports=on_report is not None)
-        self._listener: Listener | None = None
+        self._plain: Listener | None = None
+        self._secure: Listener | None = None
 
     def start(self) -> None:
         """Bind, listen and return.
@@ -89,44 +96,79 @@ class StorageSCP:
         """
         library.prepare()
         contexts.supported()  # takes a moment, which the first caller need not wait for
-        self._listener = Listener(
-            (self._settings.bind, self._settings.port),
-            serve=self._serve,
-            max_associations=self._settings.max_associations,
-        )
-        logger.info("listening", extra={"ae": self._settings.ae_title, "port": self.port})
+        door = self._entrance.tls
+        if self._entrance.is_plain:
+            self._plain = self._listen_on("node.port", self._settings.port, self._serve)
+        if door is not None:
+            context = door.context
+            try:
+                self._secure = self._listen_on(
+                    "tls.port", door.port, lambda wire, address: self._serve(wire, address, context=context)
+                )
+            except ServiceError:
+                self.stop()
+                raise
+        logger.info("listening", extra={"ae": self._settings.ae_title} | self._ports())
+
+    def _listen_on(self, setting: str, port: int, serve: Callable[[Wire, str], None]) -> Listener:
+        limit = self._settings.max_associations
+        address = (self._settings.bind, port)
+        return Listener(address, serve=serve, max_associations=limit, setting=setting)
+
+    def _listeners(self) -> list[Listener]:
+        return [listener for listener in (self._plain, self._secure) if listener is not None]
+
+    def _ports(self) -> dict[str, object]:
+        named = {"port": self._plain, "tls_port": self._secure}
+        return {name: listener.port for name, listener in named.items() if listener is not None}
 
     @property
     def port(self) -> int:
-        """The port that is listened on, also where 0 was asked for."""
-        if self._listener is None:
+        """The port that is listened on, also where 0 was asked for: the one with TLS where that is all."""
+        listener = self._plain or self._secure
+        if listener is None:
             raise ServiceError(
                 f"the storage SCP {self._settings.ae_title} is not started; call start() first"
             )
-        return self._listener.port
+        return listener.port
+
+    @property
+    def tls_port(self) -> int | None:
+        """The port that is listened on with TLS."""
+        return None if self._secure is None else self._secure.port
 
     def keep_running(self) -> None:
         """Replace the listening thread where an error ended it."""
-        if self._listener is not None:
-            self._listener.keep_running()
+        for listener in self._listeners():
+            listener.keep_running()
 
     def stop(self) -> None:
         """Stop listening, abort what is open, wait until no object is being kept; harmless when repeated."""
-        listener, self._listener = self._listener, None
-        if listener is not None:
+        listeners = self._listeners()
+        self._plain = self._secure = None
+        for listener in listeners:
             listener.stop(grace_s=_STOP_GRACE_S)
 
-    def _serve(self, wire: Wire, address: str) -> None:
+    def _serve(
+        self, wire: Wire, address: str, *, context: Callable[[], ssl.SSLContext] | None = None
+    ) -> None:
         """Serve one connection from its first byte to its last; runs in the connection's thread."""
+        wire.expect_by(time.monotonic() + self._settings.association_timeout_s)
+        if context is not None and not self._shake_hands(wire, address, context()):
+            return
         proposal = self._await_request(wire, address)
         if proposal is None:
             return
-        settings = self._settings
-        rejection = acceptor.refusal(
-            proposal, ae_title=settings.ae_title, require_called_ae=settings.require_called_ae
-        ) or self._roster.enter(address)
+        rejection = (
+            acceptor.refusal(proposal)
+            or self._entrance.admit(
+                calling_ae=proposal.calling_ae, called_ae=proposal.called_ae, address=address
+            )
+            or self._roster.enter(address)
+        )
         if rejection is not None:
             _log_rejection(rejection, proposal, address)
+            self._entrance.turned_away(TurnedAway(address, proposal.calling_ae, rejection.words))
             wire.say_last(rejection.encode())
             wire.linger()
             return
@@ -136,9 +178,25 @@ class StorageSCP:
             self._roster.leave(address)
         wire.linger()
 
+    def _shake_hands(self, wire: Wire, address: str, context: ssl.SSLContext) -> bool:
+        """Make the connection a TLS one; False where that came to nothing."""
+        try:
+            wire.secure(context)
+        except PeerGoneError as error:
+            logger.warning("connection without TLS", extra={"address": address, "reason": str(error)})
+            self._entrance.turned_away(TurnedAway(address, "", f"no TLS: {error}"))
+            wire.say_last(b"")
+            wire.linger()  # so that OpenSSL's alert arrives
+            return False
+        der = wire.peer_certificate()
+        if der is not None:
+            certificate = of_der(der)
+            logger.info("TLS", extra={"address": address, "certificate": certificate.subject})
+            self._entrance.certificate_seen(address, certificate)
+        return True
+
     def _await_request(self, wire: Wire, address: str) -> Proposal | None:
         """Read the association request (PS3.8 9.2, states 2 and 3); None where there was no proper one."""
-        wire.expect_by(time.monotonic() + self._settings.association_timeout_s)
         try:
             return acceptor.receive(wire)
         except PeerGoneError as error:

@@ -25,5 +25,3 @@ class ScpSettings:
     """Silence between messages."""
     object_timeout_s: float = 3600.0
     """From the first byte of a message's command to its last byte."""
-    require_called_ae: bool = False
-    """Reject associations that call another AE title than ours (PS3.8 9.3.4, source 1, reason 7)."""

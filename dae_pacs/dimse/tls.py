@@ -63,7 +63,7 @@ class Reloading:
         self._files = tuple(files)
         self._make = make
         self._lock = threading.Lock()
-        self._stamp = _stamp(self._files)
+        self._stamp = stamp(self._files)
         self._context = make()
         self._again_at = 0.0
         self.problem = ""
@@ -71,11 +71,11 @@ class Reloading:
 
     def get(self) -> ssl.SSLContext:
         """Give the context that is in force, after a look at its files."""
-        stamp = _stamp(self._files)
+        now = stamp(self._files)
         with self._lock:
             is_due = bool(self.problem) and time.monotonic() >= self._again_at
-            if stamp != self._stamp or is_due:
-                self._stamp = stamp
+            if now != self._stamp or is_due:
+                self._stamp = now
                 self._renew()
             return self._context
 
@@ -115,6 +115,7 @@ def server_context(identity: Identity, *, trust: Path | None, minimum: str = "1.
     _identify(context, identity)
     if trust is not None:
         _believe(context, trust)
+        _believe_ourselves(context, identity)
         context.verify_mode = ssl.CERT_REQUIRED
     return context
 
@@ -155,8 +156,11 @@ def _harden(context: ssl.SSLContext, minimum: str) -> None:
 
 def _identify(context: ssl.SSLContext, identity: Identity) -> None:
     refuse_open_key(identity.key)
+    is_locked = False
 
     def password() -> bytes:
+        nonlocal is_locked
+        is_locked = True
         if identity.key_password_file is None:
             raise ConfigError(
                 f"private key {identity.key}: is encrypted; put its password into a file of its own "
@@ -167,7 +171,8 @@ def _identify(context: ssl.SSLContext, identity: Identity) -> None:
     try:
         context.load_cert_chain(identity.certificate, identity.key, password=password)
     except ssl.SSLError as error:
-        raise ConfigError(tls_words.of_identity(error, identity.certificate, identity.key)) from error
+        words = tls_words.of_identity(error, identity.certificate, identity.key, is_locked=is_locked)
+        raise ConfigError(words) from error
     except OSError as error:
         _readable(identity.certificate, "certificate file")
         _readable(identity.key, "private key")
@@ -187,6 +192,14 @@ def _believe(context: ssl.SSLContext, trust: Path) -> None:
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
 
 
+def _believe_ourselves(context: ssl.SSLContext, identity: Identity) -> None:
+    """Take our own certificate, and no other of its file, from a caller: `dae-pacs echo` on this machine."""
+    own, end, _others = identity.certificate.read_text("ascii", errors="replace").partition(ssl.PEM_FOOTER)
+    begin = own.find(ssl.PEM_HEADER)
+    if end and begin >= 0:
+        context.load_verify_locations(cadata=f"{own[begin:]}{end}\n")
+
+
 def _readable(path: Path, what: str) -> None:
     try:
         path.open("rb").close()
@@ -201,7 +214,7 @@ def _password(path: Path) -> bytes:
         raise ConfigError(f"password file {path}: can't be read ({error.strerror})") from error
 
 
-def _stamp(files: Sequence[Path]) -> tuple[tuple[int, int, int] | None, ...]:
+def stamp(files: Sequence[Path]) -> tuple[tuple[int, int, int] | None, ...]:
     """Tell files apart from those that they were: time, place on the disk and size."""
     stamps: list[tuple[int, int, int] | None] = []
     for path in files:

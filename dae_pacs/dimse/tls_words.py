@@ -69,8 +69,31 @@ def of_handshake(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def of_identity(error: ssl.SSLError, certificate: Path, key: Path) -> str:
-    """Say why our own certificate and key can't be used."""
+def of_silence(error: Exception) -> str:
+    """Say why a peer ended a TLS connection before it answered anything.
+
+    In TLS 1.3 a server judges our certificate after our handshake is over (RFC 8446 4.4.2), and the alert
+    that says so may be lost.
+    """
+    if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
+        return of_handshake(error)
+    return (
+        "it ended the connection after the handshake; it may not take our certificate, or miss one: check "
+        "tls.certificate, and whom the peer trusts"
+    )
+
+
+def of_identity(error: ssl.SSLError, certificate: Path, key: Path, *, is_locked: bool) -> str:
+    """Say why our own certificate and key can't be used.
+
+    Args:
+        error: what OpenSSL found.
+        certificate: the file.
+        key: the file.
+        is_locked: a password was asked for.
+    """
+    if is_locked and not error.reason:
+        return f"private key {key}: its password is another than that of tls.key_password_file"
     match error.reason:
         case "KEY_VALUES_MISMATCH" | "KEY_TYPE_MISMATCH":
             return f"private key {key}: is not the key of the certificate {certificate}; give the pair"

@@ -4,11 +4,13 @@ Nothing that a peer announces makes room: a PDU of four gigabytes passes through
 """
 
 import socket
+import ssl
 import struct
 import time
 from contextlib import suppress
 from typing import Final
 
+from dae_pacs.dimse import tls_words
 from dae_pacs.errors import PeerGoneError
 
 _BUFFER_BYTES: Final = 262144
@@ -37,6 +39,31 @@ class Wire:
     def expect_by(self, deadline: float) -> None:
         """Set when the reads from here on must have been answered, on the monotonic clock."""
         self._deadline = deadline
+
+    def secure(self, context: ssl.SSLContext) -> None:
+        """Shake hands as the server of a TLS connection, before the deadline.
+
+        Raises:
+            PeerGoneError: it came to nothing; the message says why, in words.
+        """
+        try:
+            self._connection = secured = context.wrap_socket(
+                self._connection, server_side=True, do_handshake_on_connect=False
+            )
+            if self.is_interrupted:
+                raise PeerGoneError("the node is stopping")
+            secured.settimeout(max(0.001, self._deadline - time.monotonic()))
+            secured.do_handshake()
+        except OSError as error:
+            raise PeerGoneError(tls_words.of_handshake(error)) from error
+
+    def peer_certificate(self) -> bytes | None:
+        """Give the certificate that a TLS client showed, in DER; None where it need not show one."""
+        return (
+            self._connection.getpeercert(binary_form=True)
+            if isinstance(self._connection, ssl.SSLSocket)
+            else None
+        )
 
     def fill(self, size: int) -> None:
         """Have at least so many bytes in the buffer; `size` is small.
@@ -127,7 +154,15 @@ class Wire:
         with suppress(PeerGoneError, OSError):
             if data:
                 self.send(data, timeout_s=_LINGER_S)
+            self._say_goodbye()
             socket.socket.shutdown(self._connection, socket.SHUT_WR)
+
+    def _say_goodbye(self) -> None:
+        """End a TLS connection as TLS asks for (RFC 8446 6.1): the peer knows that nothing is missing."""
+        if isinstance(self._connection, ssl.SSLSocket):
+            with suppress(OSError, ValueError):
+                self._connection.settimeout(0)  # the peer's own goodbye is not waited for
+                self._connection.unwrap()
 
     def linger(self) -> None:
         """Give the peer a moment to take our last words and to close (PS3.8 9.2, state 13)."""
@@ -135,7 +170,8 @@ class Wire:
         with suppress(OSError):
             while (left_s := deadline - time.monotonic()) > 0 and not self.is_interrupted:
                 self._connection.settimeout(left_s)
-                if not self._connection.recv_into(self._view):
+                # What comes is not read, only waited for; under TLS it need not be decrypted.
+                if not socket.socket.recv_into(self._connection, self._view):
                     break
 
     def close(self) -> None:

@@ -17,9 +17,11 @@ from dae_pacs.node.bell import Bell
 from dae_pacs.node.commitment import Committer, report_into
 from dae_pacs.node.delivery import Courier, Spool
 from dae_pacs.node.dispatch import Dispatcher, DispatchSettings
+from dae_pacs.node.doors import Doors
 from dae_pacs.node.peers import askings_of, destinations_of
 from dae_pacs.node.receive import Receiver
 from dae_pacs.node.retention import Keeping, Sweeper
+from dae_pacs.node.visitors import FILE_NAME
 from dae_pacs.node.worker import WorkerSettings
 from dae_pacs.resources import find_bundle
 from dae_pacs.spool.files import IncomingFile, SpoolFiles
@@ -41,10 +43,17 @@ class Node:
 
         Raises:
             BundleError: a model is missing, or has no manifest.
+            ConfigError: a certificate or key can't be used.
             SpoolError: the spool can't be used, another node works on it, or its ledger is damaged.
         """
         self._settings = settings
         self._digests = self._digests_of_models()
+        destinations = destinations_of(settings)
+        self._doors = Doors(
+            settings,
+            report_path=settings.node.spool / FILE_NAME,
+            peers={destination.name: destination.peer for destination in destinations},
+        )
         self.files = SpoolFiles(settings.node.spool)
         self._held = ExitStack()
         self._held.enter_context(self.files.hold())
@@ -61,12 +70,13 @@ class Node:
             keep=receiver.keep,
             association_ended=self._association_ended,
             on_report=report_into(self.ledger.commitments) if askings_of(settings) else None,
+            entrance=self._doors.entrance(self._audit.refused),
         )
         self.dispatcher = Dispatcher(self.ledger, self._dispatch_settings(), work=work, results=results)
         spool = Spool(self.files, self.ledger, self._audit)
         self._senders: list[Courier | Committer] = [
             Courier(spool, destination, calling_ae=settings.node.ae_title, results=results)
-            for destination in destinations_of(settings)
+            for destination in destinations
             for _ in range(destination.associations)
         ]
         retention = settings.retention
@@ -89,6 +99,7 @@ class Node:
             if not peer.commitment:
                 self.ledger.commitments.stop_asking(name)
         self.scp.start()
+        self._doors.open()
         self._keep_threads_running()
         self._clock.start()
         self._audit.started()
@@ -118,6 +129,7 @@ class Node:
         for sender in self._senders:
             sender.stop()
         self._sweeper.stop()
+        self._doors.close()
         self._audit.stopped()
         self._held.close()
         logger.info("node stopped")
@@ -177,6 +189,7 @@ class Node:
         if promoted or self.ledger.release_expired(now, max_attempts=node.job_attempts):
             self._work.ring()
         self._keep_threads_running()
+        self._doors.look()
 
     def _keep_threads_running(self) -> None:
         self.scp.keep_running()

@@ -10,6 +10,7 @@ from dae_pacs.errors import ServiceError
 
 CONFIGURATION = """
 [node]
+accept = "anyone"
 port = {port}
 minimum_free_mb = 10
 

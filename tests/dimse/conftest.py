@@ -14,6 +14,7 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from dae_pacs.dimse import scp, scu
+from dae_pacs.dimse.entrance import Entrance
 from dae_pacs.errors import PeerError
 
 CALLING_AE = "TESTER"
@@ -76,6 +77,7 @@ def start_node(tmp_path: Path) -> Iterator[StartNode]:
             keep: Callable[[scp.Incoming], scp.Answer] | None = None,
             open_file: Callable[[], scp.SpoolFile] | None = None,
             association_ended: Callable[[str], None] | None = None,
+            entrance: Entrance | None = None,
             **settings: Any,
         ) -> Node:
             folder = tmp_path / f"node-{time.monotonic_ns()}"
@@ -97,6 +99,7 @@ def start_node(tmp_path: Path) -> Iterator[StartNode]:
                     open_file=open_file or open_next,
                     keep=keep_it,
                     association_ended=association_ended or (lambda _association: node.events.append("ended")),
+                    entrance=entrance,
                 ),
                 folder,
             )

@@ -13,6 +13,8 @@ from pydicom.uid import generate_uid
 from pynetdicom import AE, evt
 
 from dae_pacs.dimse import contexts, listening, scp, scu
+from dae_pacs.dimse.access import Guest, GuestList
+from dae_pacs.dimse.entrance import Entrance
 from dae_pacs.dimse.statuses import Outcome
 from dae_pacs.errors import ConfigError, NotDicomError, PeerError
 
@@ -271,7 +273,8 @@ def test_service_that_speaks_no_dicom_is_said_in_words(answer: bytes) -> None:
 
 
 def test_rejection_names_the_ae_title_as_the_cause(start_node: Any) -> None:
-    node = start_node(require_called_ae=True)
+    tester = Guest("tester", ("TESTER",), ("127.0.0.1",))
+    node = start_node(entrance=Entrance(admit=GuestList([tester], called=["DAE_PACS"]).refusal))
     peer = scu.PeerAddress("WRONG", "127.0.0.1", node.scp.port)
     with pytest.raises(
         PeerError,

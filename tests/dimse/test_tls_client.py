@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from authority import Authority, Issued
 
-from dae_pacs.dimse import scu
+from dae_pacs.dimse import certificates, scu
+from dae_pacs.dimse.statuses import Outcome
 from dae_pacs.dimse.tls import Identity
-from dae_pacs.dimse.tls_client import ClientTls
+from dae_pacs.dimse.tls_client import ANY_NAME, ClientTls
 from dae_pacs.errors import ConfigError, PeerError
 
 Sample = Callable[[str], Path]
@@ -107,6 +108,16 @@ def plain_spoken(answer: bytes) -> Iterator[tuple[scu.PeerAddress, list[bytes]]]
         thread.join(10)
 
 
+def test_echo_over_tls_tells_whose_certificate_it_was(
+    tls_storescp: Any, ours: Identity, authority: Authority
+) -> None:
+    tls = ClientTls(ours, trust=authority.certificate)
+    assert scu.echo(over_tls(tls_storescp().peer, tls), calling_ae="US") > 0
+    assert tls.seen is not None
+    assert tls.seen.subject == "CN=storescp"
+    assert 364 < tls.seen.days_left() < 366
+
+
 def test_peer_without_tls_is_told_so_and_hears_nothing_but_a_handshake(authority: Authority) -> None:
     abort = bytes((7, 0, 0, 0, 0, 4, 0, 0, 2, 0))
     with plain_spoken(abort) as (peer, heard), pytest.raises(PeerError, match="speaks plain text"):
@@ -147,12 +158,48 @@ def test_expired_certificate_is_refused(authority: Authority) -> None:
         scu.echo(over_tls(peer, tls), calling_ae="US")
 
 
+def test_certificate_of_another_name_is_refused_and_may_be_named(
+    tls_storescp: Any, ours: Identity, authority: Authority
+) -> None:
+    storescp = tls_storescp(authority.issue("other", names=["pacs.hospital.example"]))
+    with pytest.raises(PeerError, match="bears another"):
+        scu.echo(over_tls(storescp.peer, ClientTls(ours, trust=authority.certificate)), calling_ae="US")
+    for name in ("pacs.hospital.example", ANY_NAME):
+        named = ClientTls(ours, trust=authority.certificate, name=name)
+        assert scu.echo(over_tls(storescp.peer, named), calling_ae="US") > 0
+
+
+def test_certificate_without_alternative_names_goes_by_its_common_name(
+    tls_storescp: Any, ours: Identity, authority: Authority
+) -> None:
+    storescp = tls_storescp(authority.issue("oldpacs", names=[]))
+    named = ClientTls(ours, trust=authority.certificate, name="oldpacs")
+    assert scu.echo(over_tls(storescp.peer, named), calling_ae="US") > 0
+
+
+def test_fingerprint_stands_for_signer_and_name(
+    tls_storescp: Any, ours: Identity, stranger_authority: Authority
+) -> None:
+    issued = stranger_authority.issue("pinned", names=["elsewhere"])
+    (certificate,) = certificates.read(issued.certificate)
+    pinned = ClientTls(ours, trust=None, fingerprint=certificate.fingerprint.lower().replace(":", ""))
+    assert scu.echo(over_tls(tls_storescp(issued).peer, pinned), calling_ae="US") > 0
+
+
 def test_another_fingerprint_is_refused_before_a_word(authority: Authority) -> None:
     wrong = ClientTls(None, trust=None, fingerprint="00" * 32)
     impostor = server_side(authority.issue("impostor"))
     finding = "another than the one of tls_fingerprint"
     with handshaking(impostor) as peer, pytest.raises(PeerError, match=finding):
         scu.echo(over_tls(peer, wrong), calling_ae="US")
+
+
+def test_peers_own_certificate_may_be_what_is_trusted(
+    tls_storescp: Any, ours: Identity, authority: Authority
+) -> None:
+    issued = authority.issue("leaf")
+    tls = ClientTls(ours, trust=issued.certificate)
+    assert scu.echo(over_tls(tls_storescp(issued).peer, tls), calling_ae="US") > 0
 
 
 def test_old_tls_is_refused(authority: Authority) -> None:
@@ -177,3 +224,29 @@ def test_key_that_others_can_read_is_refused(authority: Authority) -> None:
     issued.key.chmod(0o644)
     with pytest.raises(ConfigError, match=r"others can read or change it \(mode 0644\).*chmod 640"):
         ClientTls(identity(issued), trust=authority.certificate)
+
+
+def test_objects_reach_dcmtk_bit_by_bit(
+    tls_storescp: Any, ours: Identity, authority: Authority, sample: Sample, data_set: Any
+) -> None:
+    storescp = tls_storescp()
+    peer = over_tls(storescp.peer, ClientTls(ours, trust=authority.certificate))
+    paths = [sample("CT_small.dcm"), sample("MR_small.dcm")]
+    results: list[scu.SendResult] = []
+    scu.send(peer, [scu.outgoing(path) for path in paths], calling_ae="US", on_result=results.append)
+    assert [result.outcome for result in results] == [Outcome.SENT] * 2
+    assert sorted(storescp.data_sets()) == sorted(map(data_set, paths))
+
+
+def test_peer_that_asks_for_our_certificate_is_told_of(tls_storescp: Any, authority: Authority) -> None:
+    tls = ClientTls(None, trust=authority.certificate)
+    with pytest.raises(PeerError, match="certificate"):
+        scu.echo(over_tls(tls_storescp().peer, tls), calling_ae="US")
+
+
+def test_peer_that_does_not_know_our_signer_says_so(
+    tls_storescp: Any, stranger_authority: Authority, authority: Authority
+) -> None:
+    tls = ClientTls(identity(stranger_authority.issue("unknown")), trust=authority.certificate)
+    with pytest.raises(PeerError, match=r"our certificate"):
+        scu.echo(over_tls(tls_storescp().peer, tls), calling_ae="US")

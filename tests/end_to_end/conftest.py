@@ -39,6 +39,10 @@ host = "127.0.0.1"
 port = {pacs_port}
 dimse_timeout_s = 5
 
+[senders.modality]
+ae_title = "MODALITY"
+addresses = "127.0.0.1"
+
 [[rules]]
 name = "images"
 when = {{ Modality = ["CT", "CR", "DX", "SR", "US"] }}

@@ -12,6 +12,7 @@ import pytest
 
 from dae_pacs.config.model import ModelSettings, Rule
 from dae_pacs.dimse import scu
+from dae_pacs.dimse.entrance import Entrance
 from dae_pacs.dimse.scp import ScpSettings, StorageSCP
 from dae_pacs.node.bell import Bell
 from dae_pacs.node.receive import Receiver
@@ -26,7 +27,7 @@ from stranger import Stranger, data_set_of, small_ct
 class Gate:
     """A node that receives, checks and keeps, with short deadlines."""
 
-    def __init__(self, root: Path, **settings: Any) -> None:
+    def __init__(self, root: Path, entrance: Entrance | None = None, **settings: Any) -> None:
         self.files = SpoolFiles(root)
         self.ledger = Ledger(self.files.ledger_path)
         self.ended: list[str] = []
@@ -39,6 +40,7 @@ class Gate:
             open_file=self._open_file,
             keep=receiver.keep,
             association_ended=self._ended,
+            entrance=entrance,
         )
         self.scp.start()
         self._strangers: list[Stranger] = []
@@ -104,8 +106,8 @@ def open_gate(spool_folder: Path) -> Iterator[OpenGate]:
         path.unlink()
     with ExitStack() as stack:
 
-        def start(**settings: Any) -> Gate:
-            gate = Gate(spool_folder, **settings)
+        def start(entrance: Entrance | None = None, **settings: Any) -> Gate:
+            gate = Gate(spool_folder, entrance, **settings)
             stack.callback(gate.close)
             return gate
 

@@ -54,6 +54,7 @@ LIGHT = str(Path(__file__).with_name("light_node.py"))
 
 CONFIGURATION = """
 [node]
+accept = "anyone"
 port = {port}
 spool = "spool"
 quiet_s = 0.2

@@ -33,6 +33,7 @@ ALARMS = ("Traceback", "unexpected", "CRITICAL")
 
 CONFIGURATION = """
 [node]
+accept = "anyone"
 port = {port}
 spool = "spool"
 minimum_free_mb = 10

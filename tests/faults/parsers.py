@@ -60,7 +60,7 @@ def _take(given: Input, folder: Path) -> None:
 def _associate(body: bytes) -> None:
     try:
         proposal = acceptor.read(body)
-        acceptor.refusal(proposal, ae_title="DAE_PACS", require_called_ae=False)
+        acceptor.refusal(proposal)
         acceptor.Acceptor(max_pdu_bytes=131072).agree(proposal)
     except ProtocolError:
         return

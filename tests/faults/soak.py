@@ -69,6 +69,7 @@ UNEVEN = (
 
 CONFIGURATION = """
 [node]
+accept = "anyone"
 port = {port}
 spool = "spool"
 minimum_free_mb = 10

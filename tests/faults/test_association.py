@@ -139,14 +139,6 @@ def test_other_application_context_is_rejected(gate):
     gate.settled(1)
 
 
-def test_other_called_title_is_rejected_where_ours_is_required(open_gate):
-    gate = open_gate(require_called_ae=True)
-    kind, body = gate.dial().send(association_request(called=b"SOMEBODY")).next_pdu()
-    assert (kind, body[1:]) == (0x03, bytes((1, 1, 7)))
-    gate.still_works()
-    gate.settled(1)
-
-
 def test_association_above_the_limit_is_rejected_and_its_end_makes_room(open_gate):
     gate = open_gate(max_associations=2, network_timeout_s=5.0)
     held = [gate.dial().associate() for _ in range(2)]

@@ -22,6 +22,7 @@ LIGHT = str(Path(__file__).with_name("light_node.py"))
 DEADLINE_S = 90.0
 CONFIGURATION = """
 [node]
+accept = "anyone"
 port = {port}
 spool = "spool"
 quiet_s = 0.2

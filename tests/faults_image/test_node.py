@@ -22,6 +22,7 @@ pytestmark = pytest.mark.slow
 LARGEST_GROWTH_MB = 200.0
 CONFIGURATION = """
 [node]
+accept = "anyone"
 port = {port}
 quiet_s = 0.3
 idle_s = 2.0

@@ -18,7 +18,9 @@ from dae_pacs.node.lifecycle import Node
 
 def settings(spool: Path, **node: object) -> Settings:
     return Settings(
-        node=NodeSettings(spool=spool, **{"port": 0, "quiet_s": 0.2, "minimum_free_mb": 0} | node),
+        node=NodeSettings(
+            spool=spool, **{"port": 0, "quiet_s": 0.2, "minimum_free_mb": 0, "accept": "anyone"} | node
+        ),
         peers={"pacs": Peer(ae_title="NOBODY", host="127.0.0.1", port=9)},
         rules=(Rule(name="ct", when={"Modality": "CT"}, destinations=("pacs",)),),
     )

@@ -70,7 +70,7 @@ def test_a_node_makes_every_series_that_its_rule_asks_for(tmp_path):
         compression="jpegls",
     )
     settings = Settings(
-        node=NodeSettings(spool=tmp_path / "spool", port=0, quiet_s=0.2, minimum_free_mb=0),
+        node=NodeSettings(spool=tmp_path / "spool", port=0, quiet_s=0.2, minimum_free_mb=0, accept="anyone"),
         model=ModelSettings(strength=0.7),
         peers={"pacs": Peer(ae_title="NOBODY", host="127.0.0.1", port=9)},
         rules=(rule,),

@@ -64,6 +64,7 @@ SHOWN_BY_STATUS = {
 }
 CONFIGURATION = """
 [node]
+accept = "anyone"
 ae_title = "DAE_PACS"
 port = {port}
 spool = "spool"
