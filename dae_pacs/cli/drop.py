@@ -6,6 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from dae_pacs.audit.codes import USE_OF_RESTRICTED_FUNCTION
+from dae_pacs.cli.auditing import tell
 from dae_pacs.cli.failures import FAILED, OK
 from dae_pacs.cli.spool import open_ledger
 from dae_pacs.config.load import load
@@ -40,6 +42,7 @@ def run(destination: str, *, config: Path | None, is_sure: bool) -> int:
             console.print(words, markup=False)
             return FAILED
         dropped = ledger.outbox.drop(destination, only_dead=is_peer)
+    tell(settings, USE_OF_RESTRICTED_FUNCTION, f"dae-pacs drop {destination}: dropped {dropped} {what}")
     console.print(f"{destination}: dropped {dropped} {what}.", markup=False)
     return OK
 

@@ -16,6 +16,7 @@ from dae_pacs.dimse.scp import Incoming
 from dae_pacs.dimse.scu import PeerAddress, SendResult
 from dae_pacs.dimse.statuses import Outcome
 from dae_pacs.image.header import Summary
+from dae_pacs.node.strangers import Strangers
 from dae_pacs.spool.records import Delivery, Instance
 
 MOST_STUDIES = 1000
@@ -42,6 +43,7 @@ class Auditor:
         self._lock = threading.Lock()
         self._associations: dict[str, _Association] = {}
         self._has_started = False
+        self._strangers = Strangers(self._tell_of_stranger)
 
     def started(self) -> None:
         """The node receives."""
@@ -54,6 +56,7 @@ class Auditor:
         if self._trail is not None:
             for association in list(self._associations):
                 self.association_ended(association)
+            self._strangers.close()
             if self._has_started:
                 self._trail.record(events.stopped(self._us))
             self._trail.close()
@@ -66,6 +69,10 @@ class Auditor:
             address: where it called from.
             why: in words of ours.
         """
+        if self._trail is not None:
+            self._strangers.turned_away(calling_ae, address, why)
+
+    def _tell_of_stranger(self, calling_ae: str, address: str, why: str) -> None:
         if self._trail is not None:
             self._trail.record(events.refused(self._us, Remote(calling_ae, address), why))
 

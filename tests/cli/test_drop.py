@@ -87,3 +87,15 @@ def test_a_destination_that_never_was_is_refused_with_a_hint(
 
     assert ran.code == 1
     assert "Did you mean archive?" in ran.err
+
+
+def test_what_was_dropped_is_in_the_audit_trail(run: Run, ledger: Ledger, tmp_path: Path) -> None:
+    (tmp_path / "dae-pacs.toml").write_text('[audit]\nfile = "audit.xml"\n')
+    owe(ledger, tmp_path / "spool", "gone", 2)
+
+    assert run("drop", "gone").code == 1
+    assert not (tmp_path / "audit.xml").exists()
+    assert run("drop", "gone", "--yes").code == 0
+
+    (message,) = (tmp_path / "audit.xml").read_text().splitlines()
+    assert 'originalText="Use of Restricted Function"' in message
