@@ -1,9 +1,8 @@
 """A real syslog receiver's certificates, and one that speaks RFC 5425 by hand."""
 
-import shutil
 import socket
 import ssl
-import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -13,6 +12,10 @@ from pathlib import Path
 import pytest
 
 from dae_pacs.audit.entry import Entry
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for the tests' own modules
+
+from authority import Authority
 
 
 @dataclass(frozen=True)
@@ -29,28 +32,12 @@ MakeCertificates = Callable[[str], Certificates]
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> MakeCertificates:
-    """Make certificates: `certificates("IP:127.0.0.1")`."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("openssl is not installed")
-
-    def command(*arguments: str | Path) -> None:
-        subprocess.run([openssl, *map(str, arguments)], check=True, capture_output=True)
+    """Make an authority and what it signs for a name: `certificates("127.0.0.1")`."""
 
     def make(name: str) -> Certificates:
-        folder = tmp_path_factory.mktemp("certificates")
-        authority, authority_key = folder / "ca.pem", folder / "ca.key"
-        certificate, key, request = folder / "server.pem", folder / "server.key", folder / "server.csr"
-        curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-        command("req", "-x509", *curve, "-keyout", authority_key, "-out", authority, "-subj", "/CN=Test CA")
-        command("req", "-new", *curve, "-keyout", key, "-out", request, "-subj", "/CN=syslog")
-        extension = folder / "extension"
-        extension.write_text(f"subjectAltName={name}\n")
-        command(
-            *("x509", "-req", "-in", request, "-CA", authority, "-CAkey", authority_key),
-            *("-CAcreateserial", "-days", "2", "-extfile", extension, "-out", certificate),
-        )
-        return Certificates(authority, certificate, key)
+        authority = Authority(tmp_path_factory.mktemp("certificates"))
+        issued = authority.issue("syslog", names=(name,))
+        return Certificates(authority.certificate, issued.certificate, issued.key)
 
     return make
 

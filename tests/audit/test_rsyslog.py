@@ -51,7 +51,7 @@ def rsyslog(tmp_path: Path, certificates) -> Iterator[tuple[Rsyslog, Path]]:
     program = shutil.which("rsyslogd") or shutil.which("rsyslogd", path="/usr/sbin")
     if program is None or not list(Path("/usr/lib").glob("*/rsyslog/lmnsd_ossl.so")):
         pytest.skip("Debian's rsyslog and rsyslog-openssl are not installed")
-    made = certificates("IP:127.0.0.1")
+    made = certificates("127.0.0.1")
     folder = tmp_path / "rsyslog"
     folder.mkdir()
     with socket.create_server(("127.0.0.1", 0)) as probe:

@@ -17,7 +17,7 @@ HEADER = re.compile(
 
 
 def test_messages_arrive_over_tls_in_the_form_of_rfc_5424(certificates, receivers, entry) -> None:
-    made = certificates("IP:127.0.0.1")
+    made = certificates("127.0.0.1")
     receiver = receivers(made)
     syslog = over_tls(receiver.port, TlsFiles(made.authority))
     syslog.deliver([entry(1), entry(2)])
@@ -35,7 +35,7 @@ def test_messages_arrive_over_tls_in_the_form_of_rfc_5424(certificates, receiver
 
 @pytest.mark.parametrize(
     ("name", "trusts"),
-    [("IP:127.0.0.1", "another authority"), ("DNS:other.example.org", "it"), ("IP:127.0.0.1", "the system")],
+    [("127.0.0.1", "another authority"), ("other.example.org", "it"), ("127.0.0.1", "the system")],
 )
 def test_a_receiver_that_can_t_be_verified_gets_nothing(
     certificates, receivers, entry, name: str, trusts: str
@@ -43,7 +43,7 @@ def test_a_receiver_that_can_t_be_verified_gets_nothing(
     made = certificates(name)
     receiver = receivers(made)
     files = {
-        "another authority": lambda: TlsFiles(certificates("IP:127.0.0.1").authority),
+        "another authority": lambda: TlsFiles(certificates("127.0.0.1").authority),
         "it": lambda: TlsFiles(made.authority),
         "the system": TlsFiles,
     }[trusts]()

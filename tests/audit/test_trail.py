@@ -46,7 +46,7 @@ def test_without_a_target_there_is_no_trail(tmp_path: Path) -> None:
 
 
 def test_messages_go_to_file_and_syslog_in_order(tmp_path: Path, certificates, receivers) -> None:
-    made = certificates("IP:127.0.0.1")
+    made = certificates("127.0.0.1")
     receiver = receivers(made)
     trail = opened(
         tmp_path,

@@ -15,13 +15,17 @@ from pydicom import dcmread
 from dae_pacs.audit.events import this_process
 from dae_pacs.audit.trail import open_trail
 from dae_pacs.config.audit import AuditSettings
-from dae_pacs.config.model import ModelSettings, Rule
+from dae_pacs.config.model import ModelSettings, NodeSettings, Peer, Rule, Settings
+from dae_pacs.config.security import TlsSettings
 from dae_pacs.demo.phantoms import Study, ct_series, write_all
 from dae_pacs.dimse.scp import Answer, ScpSettings, StorageSCP
-from dae_pacs.dimse.scu import PeerAddress, outgoing, send
+from dae_pacs.dimse.scu import PeerAddress, echo, outgoing, send
+from dae_pacs.errors import PeerError
 from dae_pacs.node.auditing import Auditor
 from dae_pacs.node.bell import Bell
 from dae_pacs.node.delivery import Courier, Destination, Spool
+from dae_pacs.node.doors import Doors
+from dae_pacs.node.peers import address_of
 from dae_pacs.node.receive import Receiver
 from dae_pacs.node.retention import Keeping, Sweeper
 from dae_pacs.spool.files import SpoolFiles
@@ -249,3 +253,45 @@ def test_a_dead_audit_disk_stops_nothing_and_is_alarmed(start, tmp_path, caplog)
     assert "audit trail can't be written" in caplog.text
     queue = running.files.root / "audit" / "file"
     assert len(list(queue.iterdir())) >= 6
+
+
+def test_who_is_turned_away_at_the_door_is_an_alert(tmp_path, authority, stranger_authority) -> None:
+    """A stranger's title, and a certificate that nobody believes, by the doors that the node has."""
+    node_s, strangers = authority.issue("node"), stranger_authority.issue("stranger")
+    tls = TlsSettings(
+        port=0, also_plain=True, certificate=node_s.certificate, key=node_s.key, trust=authority.certificate
+    )
+    settings = Settings(node=NodeSettings(port=0, accept="peers"), tls=tls)
+    us = this_process("DAE_PACS")
+    audit = tmp_path / "audit.xml"
+    auditor = Auditor(open_trail(AuditSettings(file=audit), us, spool=tmp_path), us)
+    doors = Doors(settings, report_path=tmp_path / "doors.json", peers={})
+    scp = StorageSCP(
+        ScpSettings(ae_title="DAE_PACS", port=0),
+        open_file=ArrivedFile,
+        keep=lambda _: Answer(0x0000),
+        association_ended=lambda _: None,
+        entrance=doors.entrance(auditor.refused),
+    )
+    scp.start()
+    try:
+        for _ in range(3):
+            with pytest.raises(PeerError):
+                echo(PeerAddress("DAE_PACS", "127.0.0.1", scp.port), calling_ae="STRANGER")
+        told = TlsSettings(certificate=strangers.certificate, key=strangers.key, trust=authority.certificate)
+        peer = Peer(ae_title="DAE_PACS", host="127.0.0.1", port=scp.tls_port, tls=True)
+        with pytest.raises(PeerError):
+            echo(address_of(peer, told), calling_ae="DAE_PACS")
+    finally:
+        scp.stop()
+        auditor.stopped()
+
+    messages = [check_event(line) for line in audit.read_bytes().splitlines()]
+    assert {kind(found) for found in messages} == {"110113"}
+    types = {found.find("EventIdentification/EventTypeCode").attrib["csd-code"] for found in messages}
+    assert types == {"110126"}
+    callers = [found.findall("ActiveParticipant")[1].attrib["UserID"] for found in messages]
+    assert sorted(callers) == ["127.0.0.1", "STRANGER", "STRANGER"]  # the second says how many more
+    words = [found.findtext("EventIdentification/EventOutcomeDescription", "") for found in messages]
+    assert any("and 1 more like it" in said for said in words)
+    assert any("no TLS" in said for said in words)
