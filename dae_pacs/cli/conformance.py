@@ -262,7 +262,8 @@ Activity, Begin Transferring DICOM Instances, DICOM Instances Transferred, DICOM
 DICOM Study Deleted, Security Alert; [audit.md](audit.md) says when, and what each names. Audit Trail
 Message Transmission Profiles SYSLOG-TLS (A.6) and SYSLOG-UDP (A.7), by `audit.syslog` and
 `audit.syslog_transport`: no structured data, MSGID `DICOM+RFC3881`, facility 10, severity 5; the
-receiver's certificate is always verified. The repository is found by configuration, not by LDAP."""
+receiver's certificate is always verified. The schema is not extended; a message has fewer than 32768
+octets. The repository is found by configuration, not by LDAP."""
 
 
 def _annexes() -> Iterator[str]:

@@ -22,6 +22,8 @@ from dae_pacs.spool.records import Delivery, Instance
 MOST_STUDIES = 1000
 """Studies of one association that are counted at a time; a stranger may make up as many as it likes."""
 
+UNSENT = "not sent, or not answered"
+
 _Key = tuple[Action, str]
 """How a transfer ended: the action, and why it failed; "" where it did not."""
 
@@ -154,7 +156,7 @@ def failure_of(result: SendResult) -> str:
     """Say how a peer failed to take an object, in few different words; empty where it took it."""
     if result.outcome in (Outcome.SENT, Outcome.WARNING):
         return ""
-    return "not answered" if result.status is None else f"answered with status {result.status:04X}"
+    return UNSENT if result.status is None else f"answered with status {result.status:04X}"
 
 
 def _remote(peer: PeerAddress) -> Remote:

@@ -14,7 +14,7 @@ from dae_pacs.dimse.scu import Outgoing, PeerAddress, SendResult, send
 from dae_pacs.dimse.statuses import Outcome
 from dae_pacs.errors import PeerError, RejectedError, SpoolError
 from dae_pacs.failpoints import reach
-from dae_pacs.node.auditing import Auditor, failure_of, silent
+from dae_pacs.node.auditing import UNSENT, Auditor, failure_of, silent
 from dae_pacs.node.bell import Bell
 from dae_pacs.node.copies import copies_of
 from dae_pacs.spool.files import SpoolFiles
@@ -138,7 +138,7 @@ class Courier:
         finally:
             answered = {delivery.id for delivery, _ in self._answered}
             left = [delivery for delivery in owed if delivery.id not in answered]
-            unsent = [(delivery, "not sent, or not answered") for delivery in left]
+            unsent = [(delivery, UNSENT) for delivery in left]
             self._audit.sent(self._destination.peer, [*self._answered, *unsent])
 
     def _deliver(self, owed: Sequence[Delivery]) -> None:

@@ -32,7 +32,9 @@ from dae_pacs.spool.files import LEDGER_NAME
 from dae_pacs.spool.ledger import Ledger
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))  # for that folder's own modules
+sys.path.insert(0, str(Path(__file__).parents[1] / "audit"))
 
+from standard import check_event
 from stranger import CT, EXPLICIT, Stranger, association_request, data_set_of
 
 FAULTS = Path(__file__).parents[1] / "faults"
@@ -75,6 +77,9 @@ job_attempts = 1
 [log]
 level = "DEBUG"
 {log}
+
+[audit]
+file = "audit/audit.xml"
 
 [peers.chatty]
 ae_title = "CHAQZXY"
@@ -331,6 +336,21 @@ def test_no_stranger_forged_a_line(sweep: Sweep) -> None:
             assert json.loads(line)["level"]
 
 
+def test_the_audit_trail_has_the_identifiers_and_no_names(sweep: Sweep) -> None:
+    path = sweep.node.folder / "audit" / "audit.xml"
+    deadline = time.monotonic() + 20
+    while b"QZX" not in (content := path.read_bytes()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    roots = [check_event(line) for line in content.splitlines()]
+    events = {root.find("EventIdentification/EventID").attrib["csd-code"] for root in roots}
+    assert {"110100", "110102", "110104"} <= events
+    for name in ("PatientID", "StudyInstanceUID"):
+        assert TELLTALES[name].encode() in content
+    hidden = [value for name, value in TELLTALES.items() if name not in {"PatientID", "StudyInstanceUID"}]
+    assert [value for value in hidden if value.encode() in content] == []
+
+
 def test_status_shows_identifiers_to_the_administrator_and_no_names(sweep: Sweep) -> None:
     study = TELLTALES["StudyInstanceUID"]
     for arguments in ((), ("--json",), ("--study", study), ("--study", study, "--json")):
@@ -347,8 +367,9 @@ def test_everything_in_the_spool_and_the_logs_is_its_owner_s_alone(sweep: Sweep)
     spool = sweep.node.folder / "spool"
     open_to_others = [
         str(path)
-        for path in [spool, *spool.rglob("*"), *(sweep.node.folder / "logs").rglob("*")]
-        if stat.S_IMODE(path.lstat().st_mode) & 0o077
+        for folder in (spool, sweep.node.folder / "logs", sweep.node.folder / "audit")
+        for path in (folder, *folder.rglob("*"))
+        if path.exists() and stat.S_IMODE(path.lstat().st_mode) & 0o077
     ]
     assert open_to_others == []
 
