@@ -29,6 +29,7 @@ benchmarks: $(SET_UP)
 	$(BIN)/python benchmarks/denoising.py
 	$(BIN)/python benchmarks/ct_noise.py
 	$(BIN)/python benchmarks/receive.py
+	$(BIN)/python benchmarks/faults.py
 	$(BIN)/python benchmarks/judges.py
 	$(BIN)/python benchmarks/multiframe.py
 	$(BIN)/python benchmarks/roundtrip.py
