@@ -51,7 +51,7 @@ def _crash(given: argparse.Namespace) -> list[Row]:
     found = _run("crash.py", given, f"--rounds={given.rounds}")
     points = len([point for point in found["kills"] if point != "random"])
     note = (
-        f"{found['acknowledged']} objects acknowledged, {found['delivered']} delivered (originals and results) "
+        f"{found['acknowledged']} acknowledged, {found['delivered']} delivered (originals and results) "
         f"to a counting SCP{' and to Orthanc' if found['orthanc'] else ''}; killed at {points} "
         f"failpoints and {found['kills'].get('random', 0)} times at random; {found['repeats']} repeats "
         f"(the same object with the same bytes once more after a kill); {found['seconds']} s"

@@ -22,7 +22,7 @@ from pynetdicom.pdu_primitives import (
 )
 from pynetdicom.presentation import negotiate_as_acceptor
 
-from dae_pacs.dimse import contexts, pdus
+from dae_pacs.dimse import contexts, items, pdus
 from dae_pacs.dimse.pdus import Rejection
 from dae_pacs.dimse.wire import Wire
 from dae_pacs.errors import ProtocolError
@@ -168,6 +168,7 @@ def read(body: bytes) -> Proposal:
     Raises:
         ProtocolError: it is none.
     """
+    body = items.without_unknown(body)
     whole = pdus.HEAD.pack(pdus.A_ASSOCIATE_RQ, len(body)) + body
     titles = whole[_TITLES]
     pdu = A_ASSOCIATE_RQ()
