@@ -1,38 +1,35 @@
 """Keep what the memory holds out of core dumps, of others' sight, and of messages about crashes."""
 
-import ctypes
 import logging
 import os
 import resource
 import sys
 import threading
 import traceback
+from pathlib import Path
 from types import TracebackType
 from typing import Final
 
 logger = logging.getLogger(__name__)
 
 _OURS_ALONE: Final = 0o077
-_PR_SET_DUMPABLE: Final = 4  # linux/prctl.h
+_CORE_FILTER: Final = Path("/proc/self/coredump_filter")
+"""Which kinds of pages a dump holds, as a mask."""
 _FRAMES: Final = 12
 """The last steps to a failure; more than that says little, and fills the log when a loop fails."""
 
 
 def seal_process() -> None:
-    """Make this process's files its owner's alone, and its memory, which holds patients, nobody's.
+    """Make this process's files its owner's alone, and keep its memory, which holds patients, out of dumps.
 
-    A core dump is refused twice over: a limit of 0 stops a file, but not a program that the system hands the
-    dump to (core(5)); a process that is not dumpable stops both, and other processes of the same account
-    from reading its memory.
+    A limit of 0 stops a core file, but not a program that the system hands the dump to, as many do (core(5)):
+    for that one, the filter leaves every page of memory out. Both are passed on to child processes.
     """
     os.umask(_OURS_ALONE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
-        libc = ctypes.CDLL(None, use_errno=True)
-        refused = libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0
-    except (OSError, AttributeError):  # no Linux
-        refused = True
-    if refused:
+        _CORE_FILTER.write_text("0")
+    except OSError:  # no Linux, or /proc can't be written
         logger.warning("memory may end up in core dumps, switch them off for this machine")
 
 

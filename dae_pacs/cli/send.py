@@ -1,18 +1,23 @@
 """`dae-pacs send`: send DICOM files to a peer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from dae_pacs.audit import events
+from dae_pacs.audit.trail import open_trail
 from dae_pacs.cli.failures import FAILED, OK, say_error
 from dae_pacs.cli.objects import files_of
 from dae_pacs.cli.peers import resolve, shown
 from dae_pacs.config.load import load
+from dae_pacs.config.model import Settings
 from dae_pacs.dimse import scu
 from dae_pacs.errors import InputError
-from dae_pacs.image.header import read_header, summarise
+from dae_pacs.image.header import Summary, read_header, summarise
+from dae_pacs.node.auditing import UNSENT, Auditor, failure_of
 
 
 def run(peer: str, paths: Sequence[Path], *, config: Path | None) -> int:
@@ -24,11 +29,13 @@ def run(peer: str, paths: Sequence[Path], *, config: Path | None) -> int:
     """
     settings = load(config)
     address = resolve(peer, settings)
-    outgoing, problems = _prepared(paths)
+    outgoing, summaries, problems = _prepared(paths)
     results: list[scu.SendResult] = []
     console = Console(soft_wrap=True, highlight=False)
     if outgoing:
-        results = _send(address, outgoing, calling_ae=settings.node.ae_title)
+        with _audited(settings, address, summaries) as tell_audit:
+            calling_ae = settings.node.ae_title
+            results = _send(address, outgoing, calling_ae=calling_ae, tell_audit=tell_audit)
     for words in [*problems, *(_words(result) for result in results if not _is_sent(result))]:
         say_error(words)
     for result in results:
@@ -40,8 +47,11 @@ def run(peer: str, paths: Sequence[Path], *, config: Path | None) -> int:
     return FAILED if failed else OK
 
 
-def _prepared(paths: Sequence[Path]) -> tuple[list[scu.Outgoing], list[str]]:
+def _prepared(
+    paths: Sequence[Path],
+) -> tuple[list[scu.Outgoing], dict[Path, Summary], list[str]]:
     """Read what the association must know of each file: its SOP class, its UID and its transfer syntax."""
+    summaries: dict[Path, Summary] = {}
     found = files_of(paths)
     outgoing: list[scu.Outgoing] = []
     problems = list(found.problems)
@@ -52,14 +62,19 @@ def _prepared(paths: Sequence[Path]) -> tuple[list[scu.Outgoing], list[str]]:
         except InputError as error:
             problems.append(f"{path}: {error}")
             continue
+        summaries[path] = summary
         outgoing.append(
             scu.Outgoing(path, summary.SOPClassUID, summary.SOPInstanceUID, summary.transfer_syntax_uid)
         )
-    return outgoing, problems
+    return outgoing, summaries, problems
 
 
 def _send(
-    address: scu.PeerAddress, outgoing: Sequence[scu.Outgoing], *, calling_ae: str
+    address: scu.PeerAddress,
+    outgoing: Sequence[scu.Outgoing],
+    *,
+    calling_ae: str,
+    tell_audit: Callable[[scu.SendResult], None],
 ) -> list[scu.SendResult]:
     results: list[scu.SendResult] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -68,6 +83,7 @@ def _send(
 
         def note(result: scu.SendResult) -> None:
             results.append(result)
+            tell_audit(result)
             progress.advance(task)
 
         scu.send(address, outgoing, calling_ae=calling_ae, on_result=note)
@@ -81,3 +97,32 @@ def _is_sent(result: scu.SendResult) -> bool:
 def _words(result: scu.SendResult) -> str:
     status = "" if result.status is None else f" (status {result.status:04X}H)"
     return f"{result.outgoing.path}: {result.message or result.outcome}{status}"
+
+
+@contextmanager
+def _audited(
+    settings: Settings, peer: scu.PeerAddress, summaries: Mapping[Path, Summary]
+) -> Iterator[Callable[[scu.SendResult], None]]:
+    """Record that a person sends files to a peer, and what came of each; the block is told the results.
+
+    Args:
+        settings: say where the trail goes.
+        peer: who gets them.
+        summaries: what each file is.
+
+    Raises:
+        ConfigError: a certificate of the trail can't be used; nothing was sent.
+    """
+    us = events.this_process(settings.node.ae_title)
+    audit = Auditor(open_trail(settings.audit, us, spool=settings.node.spool), us)
+    failures = dict.fromkeys(summaries, UNSENT)
+
+    def note(result: scu.SendResult) -> None:
+        failures[result.outgoing.path] = failure_of(result)
+
+    audit.sending(peer, list(summaries.values()))
+    try:
+        yield note
+    finally:
+        audit.sent(peer, [(summaries[path], failure) for path, failure in failures.items()])
+        audit.stopped()

@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from dae_pacs.audit import events
 from dae_pacs.audit.events import Count, Remote, StudyOfPatient, Us
@@ -17,7 +18,6 @@ from dae_pacs.dimse.scu import PeerAddress, SendResult
 from dae_pacs.dimse.statuses import Outcome
 from dae_pacs.image.header import Summary
 from dae_pacs.node.strangers import Strangers
-from dae_pacs.spool.records import Delivery, Instance
 
 MOST_STUDIES = 1000
 """Studies of one association that are counted at a time; a stranger may make up as many as it likes."""
@@ -26,6 +26,25 @@ UNSENT = "not sent, or not answered"
 
 _Key = tuple[Action, str]
 """How a transfer ended: the action, and why it failed; "" where it did not."""
+
+
+class OfStudy(Protocol):
+    """An object that is moved: a delivery, an instance, a file's summary."""
+
+    @property
+    def SOPClassUID(self) -> str:
+        """What it is."""
+        ...
+
+    @property
+    def StudyInstanceUID(self) -> str:
+        """The study that it is of."""
+        ...
+
+    @property
+    def PatientID(self) -> str:
+        """Whose it is."""
+        ...
 
 
 @dataclass
@@ -114,14 +133,14 @@ class Auditor:
                 count = Count(sop_classes, action, failure)
                 self._trail.record(events.received(self._us, over.sender, study, count))
 
-    def sending(self, peer: PeerAddress, owed: Sequence[Delivery]) -> None:
+    def sending(self, peer: PeerAddress, owed: Sequence[OfStudy]) -> None:
         """Objects are about to be sent to a peer."""
         if self._trail is None:
             return
         for study, sop_classes in _by_study(owed).items():
             self._trail.record(events.begin_sending(self._us, _remote(peer), study, sop_classes))
 
-    def sent(self, peer: PeerAddress, answered: Iterable[tuple[Delivery, str]]) -> None:
+    def sent(self, peer: PeerAddress, answered: Iterable[tuple[OfStudy, str]]) -> None:
         """A peer has answered for objects.
 
         Args:
@@ -137,7 +156,7 @@ class Auditor:
             # R: a sender does not know what its receiver had before (A.5.3.7).
             self._trail.record(events.sent(self._us, _remote(peer), study, Count(sop_classes, "R", failure)))
 
-    def removed(self, instances: Sequence[Instance], *, still_held: Iterable[str]) -> None:
+    def removed(self, instances: Sequence[OfStudy], *, still_held: Iterable[str]) -> None:
         """Retention deleted objects; of the studies named, others are still there."""
         if self._trail is None:
             return
@@ -163,12 +182,12 @@ def _remote(peer: PeerAddress) -> Remote:
     return Remote(peer.ae_title, peer.host)
 
 
-def _by_study(objects: Iterable[Delivery | Instance]) -> dict[StudyOfPatient, Counter[str]]:
+def _by_study(objects: Iterable[OfStudy]) -> dict[StudyOfPatient, Counter[str]]:
     found: dict[StudyOfPatient, Counter[str]] = {}
     for entry in objects:
         found.setdefault(_study_of(entry), Counter())[entry.SOPClassUID] += 1
     return found
 
 
-def _study_of(entry: Delivery | Instance) -> StudyOfPatient:
+def _study_of(entry: OfStudy) -> StudyOfPatient:
     return StudyOfPatient(entry.StudyInstanceUID, entry.PatientID)

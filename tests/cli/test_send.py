@@ -110,3 +110,25 @@ def test_a_peer_that_is_down_is_words_and_one(run: Run, study: Path) -> None:
         assert ran.code == 1
         assert address in ran.err
         assert "Traceback" not in ran.err
+
+
+@pytest.mark.usefixtures("_configured")
+def test_what_a_person_sends_is_in_the_audit_trail(
+    run: Run, archive: Archive, study: Path, tmp_path: Path
+) -> None:
+    with (tmp_path / "dae-pacs.toml").open("a") as file:
+        file.write('[audit]\nfile = "audit.xml"\n')
+    ds = dcmread(study / "CT_small.dcm")
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = "1.2.3.13"  # this one the archive refuses
+    ds.save_as(study / "refused.dcm")
+
+    assert run("send", "archive", study).code == 1
+
+    messages = (tmp_path / "audit.xml").read_text().splitlines()
+    begun = [line for line in messages if 'originalText="Begin Transferring DICOM Instances"' in line]
+    ended = [line for line in messages if 'originalText="DICOM Instances Transferred"' in line]
+    assert len(begun) == 3  # studies
+    assert len(ended) == 4
+    assert ["answered with status A700" in line for line in ended].count(True) == 1
+    assert all("AETITLES=SENDER" in line and "AETITLES=ARCHIVE" in line for line in messages)
+    assert len(messages) == 7

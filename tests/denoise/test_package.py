@@ -6,6 +6,7 @@ import os
 import pickle
 import stat
 import struct
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,15 +35,44 @@ class Bomb:
         return os.system, (f"touch {self._canary}",)
 
 
+OPENED: list[str] = []
+"""What this process opened or ran; an audit hook, once in place, stays."""
+
+
+def _watch(event: str, arguments: tuple[object, ...]) -> None:
+    if event in {"open", "os.system", "subprocess.Popen", "os.exec", "os.posix_spawn"}:
+        OPENED.append(f"{event} {arguments[0]!r}")
+
+
+@pytest.fixture(scope="session")
+def _watched() -> None:
+    sys.addaudithook(_watch)
+
+
 @pytest.fixture
-def canary(tmp_path: Path) -> Iterator[Path]:
-    """A file that is there once code of a bundle has run, or a name has led outside."""
+def canary(tmp_path: Path, _watched: None) -> Iterator[Path]:
+    """A file that is there once code of a bundle has run, or a name has led outside.
+
+    Nor may anything beside it be opened, or any program be run.
+    """
     path = tmp_path / "outside" / "canary"
     path.parent.mkdir()
     (path.parent / "secret").write_text('{"format": 1, "files": {}}')
     before = sorted(path.parent.iterdir())
+    OPENED.clear()
     yield path
+    seen = [line for line in OPENED if not line.startswith("open") or "outside" in line]
+    assert seen == []
     assert sorted(path.parent.iterdir()) == before
+
+
+@pytest.mark.usefixtures("_watched")
+def test_the_watch_sees_what_is_opened_and_run(tmp_path: Path) -> None:
+    OPENED.clear()
+    (tmp_path / "outside").touch()
+    os.system("true")
+    assert any("outside" in line for line in OPENED)
+    assert any(line.startswith("os.system") for line in OPENED)
 
 
 @pytest.fixture

@@ -377,7 +377,7 @@ def test_everything_in_the_spool_and_the_logs_is_its_owner_s_alone(sweep: Sweep)
 def test_no_process_of_the_node_dumps_its_memory(sweep: Sweep) -> None:
     for process in sweep.processes():
         limits = Path(f"/proc/{process.pid}/limits").read_text()
-        if "resource_tracker" in " ".join(process.cmdline()):
-            continue  # holds names of semaphores, and nothing else
         assert re.search(r"Max core file size +0 +0 ", limits), process.cmdline()
+        kinds_of_pages = Path(f"/proc/{process.pid}/coredump_filter").read_text()
+        assert int(kinds_of_pages, 16) == 0, process.cmdline()
     assert list(sweep.node.folder.rglob("core*")) == []
