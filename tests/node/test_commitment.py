@@ -18,6 +18,7 @@ from dae_pacs.dimse.scp import Answer, ScpSettings, StorageSCP
 from dae_pacs.node.bell import Bell
 from dae_pacs.node.commitment import MOST_TRIES, Asking, Committer, report_into
 from dae_pacs.node.delivery import Courier, Destination, Spool
+from dae_pacs.spool import backoff
 from dae_pacs.spool.files import SpoolFiles
 from dae_pacs.spool.ledger import Ledger
 from dae_pacs.spool.outbox import Fate, Told
@@ -84,7 +85,8 @@ class Node:
 
 
 @pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
+    monkeypatch.setattr(backoff, "FIRST_BACKOFF_S", 0.05)  # the pauses are not what is tested here
     made = Node(tmp_path)
     yield made
     made.close()
