@@ -16,7 +16,7 @@ from dae_pacs.audit.entry import Entry
 
 _RIGHTS: Final = 0o600
 _FOLDER_RIGHTS: Final = 0o700
-_OPEN: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_OPEN: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class AuditFile:
@@ -87,6 +87,8 @@ class AuditFile:
 def _append(handle: int, lines: bytes) -> None:
     """Write lines whole or not at all."""
     before = os.fstat(handle).st_size
+    if before and os.pread(handle, 1, before - 1) != b"\n":
+        lines = b"\n" + lines  # a power cut left half a line; it spoils no other
     try:
         rest = memoryview(lines)
         while rest:

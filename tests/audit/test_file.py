@@ -96,3 +96,10 @@ def test_what_is_no_regular_file_is_not_written_to(tmp_path: Path, kind: str, en
 def test_entries_are_bytes_as_they_are(tmp_path: Path) -> None:
     trail(tmp_path).deliver([Entry(1, "Müller 山".encode())])
     assert (tmp_path / "audit" / "audit.xml").read_text(encoding="utf-8") == "Müller 山\n"
+
+
+def test_half_a_line_that_a_power_cut_left_spoils_no_other(tmp_path: Path, entry) -> None:
+    path = tmp_path / "audit.xml"
+    path.write_bytes(entry(1).xml + b"\n<AuditMess")
+    AuditFile(path, most_bytes=10**6, kept=3).deliver([entry(2)])
+    assert path.read_bytes().splitlines() == [entry(1).xml, b"<AuditMess", entry(2).xml]

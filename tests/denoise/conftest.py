@@ -1,4 +1,6 @@
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,10 @@ import torch
 from dae_pacs.denoise.bundle import load_bundle, write_manifest
 from dae_pacs.denoise.engine import TorchDenoiser
 from dae_pacs.denoise.network import build
+
+sys.path.insert(0, str(Path(__file__).parent))  # for this folder's own module
+
+from intruder import OPENED, watch
 
 NETWORK = {
     "_target_": "dae_pacs.denoise.network.DenoisingUNet",
@@ -54,3 +60,30 @@ def denoiser(bundle_folder: Path) -> TorchDenoiser:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(5)
+
+
+@pytest.fixture(scope="session")
+def _watched() -> None:
+    watch()
+
+
+@pytest.fixture
+def canary(tmp_path: Path, _watched: None) -> Iterator[Path]:
+    """A file that is there once code of a bundle has run, or a name has led outside.
+
+    Nor may anything beside it be opened, or any program be run.
+    """
+    path = tmp_path / "outside" / "canary"
+    path.parent.mkdir()
+    (path.parent / "secret").write_text('{"format": 1, "files": {}}')
+    before = sorted(path.parent.iterdir())
+    OPENED.clear()
+    yield path
+    seen = [line for line in OPENED if not line.startswith("open") or "outside" in line]
+    assert seen == []
+    assert sorted(path.parent.iterdir()) == before
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    return tmp_path / "site"

@@ -8,62 +8,20 @@ import stat
 import struct
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
 
-from dae_pacs.denoise import shelf
 from dae_pacs.denoise.bundle import load_bundle, write_manifest
 from dae_pacs.denoise.manifest import bundle_digest
-from dae_pacs.denoise.package import MAX_TOTAL_BYTES, open_package
-from dae_pacs.errors import BundleError
+from dae_pacs.denoise.package import MAX_TOTAL_BYTES
 
-NAME = "chest_radiograph_denoising"
-WEIGHTS = "models/model.safetensors"
+sys.path.insert(0, str(Path(__file__).parent))  # for this folder's own module
 
-
-class Bomb:
-    """Writes the canary when it is unpickled."""
-
-    def __init__(self, canary: Path) -> None:
-        self._canary = canary
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return os.system, (f"touch {self._canary}",)
-
-
-OPENED: list[str] = []
-"""What this process opened or ran; an audit hook, once in place, stays."""
-
-
-def _watch(event: str, arguments: tuple[object, ...]) -> None:
-    if event in {"open", "os.system", "subprocess.Popen", "os.exec", "os.posix_spawn"}:
-        OPENED.append(f"{event} {arguments[0]!r}")
-
-
-@pytest.fixture(scope="session")
-def _watched() -> None:
-    sys.addaudithook(_watch)
-
-
-@pytest.fixture
-def canary(tmp_path: Path, _watched: None) -> Iterator[Path]:
-    """A file that is there once code of a bundle has run, or a name has led outside.
-
-    Nor may anything beside it be opened, or any program be run.
-    """
-    path = tmp_path / "outside" / "canary"
-    path.parent.mkdir()
-    (path.parent / "secret").write_text('{"format": 1, "files": {}}')
-    before = sorted(path.parent.iterdir())
-    OPENED.clear()
-    yield path
-    seen = [line for line in OPENED if not line.startswith("open") or "outside" in line]
-    assert seen == []
-    assert sorted(path.parent.iterdir()) == before
+from intruder import NAME, OPENED, WEIGHTS, Bomb, refused, zipped
 
 
 @pytest.mark.usefixtures("_watched")
@@ -73,98 +31,6 @@ def test_the_watch_sees_what_is_opened_and_run(tmp_path: Path) -> None:
     os.system("true")
     assert any("outside" in line for line in OPENED)
     assert any(line.startswith("os.system") for line in OPENED)
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Path:
-    return tmp_path / "site"
-
-
-def zipped(folder: Path, *, inside: str = NAME, target: Path | None = None) -> Path:
-    archive = target or folder.parent / "bundle.zip"
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
-        for path in sorted(folder.rglob("*")):
-            name = path.relative_to(folder).as_posix()
-            file.write(path, f"{inside}/{name}" if inside else name)
-    return archive
-
-
-def add(source: Path, site: Path, **options: object) -> None:
-    with open_package(source) as package:
-        shelf.put(package, site, **options)
-
-
-def refused(source: Path, site: Path, *words: str, **options: object) -> None:
-    before = _snapshot(site.parent)
-    with pytest.raises(BundleError) as refusal:
-        add(source, site, **options)
-    for word in words:
-        assert word in str(refusal.value)
-    assert _snapshot(site.parent) == before, "something was written"
-
-
-def _snapshot(folder: Path) -> dict[str, tuple[int, int]]:
-    return {
-        str(path): (path.lstat().st_size, path.lstat().st_mtime_ns)
-        for path in folder.rglob("*")
-        if not path.is_dir() or path.is_symlink()
-    }
-
-
-@pytest.mark.parametrize("inside", [NAME, ""])
-def test_a_zip_is_put_on_the_shelf_whole(bundle_folder: Path, site: Path, inside: str) -> None:
-    archive = zipped(bundle_folder, inside=inside)
-    add(archive, site, name=NAME)
-    assert load_bundle(site / NAME).identity == load_bundle(bundle_folder).identity
-    assert sorted(path.name for path in site.iterdir()) == [NAME]
-    assert not [path for path in (site / NAME).rglob("*") if path.is_file() and path.stat().st_mode & 0o111]
-
-
-def test_a_folder_is_put_on_the_shelf_whole(bundle_folder: Path, site: Path) -> None:
-    add(bundle_folder, site)
-    assert load_bundle(site / NAME).identity == load_bundle(bundle_folder).identity
-
-
-def test_a_name_that_is_taken_is_kept_unless_asked(bundle_folder: Path, site: Path) -> None:
-    add(bundle_folder, site)
-    (bundle_folder / "docs" / "README.md").write_text("# Newer\n")
-    write_manifest(bundle_folder)
-    refused(bundle_folder, site, "is there already", "--replace")
-    add(bundle_folder, site, replace=True)
-    assert (site / NAME / "docs" / "README.md").read_text() == "# Newer\n"
-    assert sorted(path.name for path in site.iterdir()) == [NAME]
-
-
-def test_a_broken_one_replaces_nothing(bundle_folder: Path, site: Path) -> None:
-    add(bundle_folder, site)
-    (bundle_folder / "LICENSE").write_text("changed")
-    refused(bundle_folder, site, "is not what manifest.json says", replace=True)
-    assert load_bundle(site / NAME)
-
-
-@pytest.mark.parametrize("name", ["../evil", "a/b", "/tmp/x", "..", "A", "x" * 300, "a\nb", "a b"])
-def test_a_name_with_path_parts_is_refused(bundle_folder: Path, site: Path, name: str, canary: Path) -> None:
-    words = "is no name of a bundle" if len(name) < 300 else "can't be written"
-    refused(bundle_folder, site, words, name=name)
-
-
-def test_a_link_on_the_shelf_is_not_followed(bundle_folder: Path, site: Path, canary: Path) -> None:
-    site.mkdir()
-    (site / NAME).symlink_to(canary.parent)
-    refused(bundle_folder, site, "is a link", replace=True)
-    with pytest.raises(BundleError, match="is no bundle of this site"):
-        shelf.take(site, NAME)
-
-
-def test_taking_one_off_the_shelf_leaves_the_others(bundle_folder: Path, site: Path) -> None:
-    add(bundle_folder, site)
-    add(bundle_folder, site, name="another")
-    shelf.take(site, NAME)
-    assert [path.name for path in site.iterdir()] == ["another"]
-    for name in (NAME, "..", "../site/another", "/etc", "."):
-        with pytest.raises(BundleError, match="is no bundle of this site"):
-            shelf.take(site, name)
-    assert load_bundle(site / "another")
 
 
 BAD_NAMES = [
