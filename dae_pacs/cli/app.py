@@ -15,6 +15,7 @@ import typer
 from dae_pacs.cli.failures import FAILED, INTERRUPTED, explain_crashes, say_error
 from dae_pacs.cli.models import models_app
 from dae_pacs.cli.options import DenoiseOptions, Device, Loss
+from dae_pacs.cli.tls_app import tls_app
 from dae_pacs.errors import DaePacsError
 
 app = typer.Typer(
@@ -31,6 +32,7 @@ rules_app = typer.Typer(help="Look at the rules that decide what happens to an o
 app.add_typer(config_app, name="config")
 app.add_typer(rules_app, name="rules")
 app.add_typer(models_app, name="models")
+app.add_typer(tls_app, name="tls")
 
 Config = Annotated[
     Path | None,
@@ -299,8 +301,19 @@ def send(peer: PeerName, files: Objects, *, config: Config = None) -> None:
 
 
 @app.command()
-def echo(peer: PeerName, *, config: Config = None) -> None:
-    """Ask a peer whether it is there (C-ECHO)."""
+def echo(
+    peer: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[PEER]",
+            help="A peer's name in the configuration, or AE@host:port; without it, this node itself.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    config: Config = None,
+) -> None:
+    """Ask a peer, or this node, whether it is there (C-ECHO)."""
     from dae_pacs.cli.echo import run
 
     raise typer.Exit(run(peer, config=config))

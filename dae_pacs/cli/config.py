@@ -32,7 +32,7 @@ def check(config: Path | None) -> int:
     console.print(f"{source or 'The defaults'}: every setting is right.", markup=False)
     node = settings.node
     console.print(
-        f"{node.ae_title} at {node.bind}:{node.port}, spool {node.spool}, "
+        f"{node.ae_title} at {_where(settings)}, spool {node.spool}, "
         f"peers: {', '.join(settings.peers) or 'none'}, rules: {len(settings.rules)}.",
         markup=False,
     )
@@ -43,6 +43,14 @@ def check(config: Path | None) -> int:
             "There are no rules: whatever comes in is kept and goes nowhere. See: dae-pacs config sample"
         )
     return OK
+
+
+def _where(settings: Settings) -> str:
+    node, tls = settings.node, settings.tls
+    if tls.port is None:
+        return f"{node.bind}:{node.port}"
+    plain = f" and {node.bind}:{node.port} without" if tls.also_plain else ""
+    return f"{node.bind}:{tls.port} with TLS{plain}"
 
 
 def warnings(settings: Settings) -> Iterator[str]:

@@ -46,7 +46,10 @@ def _line(found: ErrorDetails, values: Mapping[str, object]) -> str:
     wrong, right = _wrong_and_right(found, loc)
     # For a wrong key pydantic gives the key as the value, and for a missing one the table around it.
     value = _raw(values, loc) if found["loc"][-1:] == ("[key]",) else found["input"]
-    is_shown = found["type"] != "missing" and not isinstance(value, Mapping)
+    is_secret = bool(loc) and str(loc[-1]).endswith(
+        "password"
+    )  # misplaced, perhaps, but a log must not have it
+    is_shown = found["type"] != "missing" and not isinstance(value, Mapping) and not is_secret
     return f"{_key(loc)}{_origin(loc, values)}{f' = {_shown(value)}' if is_shown else ''}: {wrong}; {right}"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final, cast
 
 from dae_pacs.dimse import certificates, tls_words
+from dae_pacs.dimse.addresses import PeerAddress
 from dae_pacs.dimse.certificates import Certificate
 from dae_pacs.dimse.tls import Identity, Reloading, client_context
 from dae_pacs.errors import PeerError
@@ -120,3 +121,41 @@ def _words(error: OSError, name: str) -> str:
     if isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in _WRONG_NAME:
         words += f" ({name}); set tls_name to what it bears, which dae-pacs tls check shows"
     return words
+
+
+def shown_by(peer: PeerAddress, identity: Identity | None) -> Certificate:
+    """Give the certificate that a peer shows, believed or not; nothing of DICOM is said to it.
+
+    Raises:
+        PeerError: it can't be reached, or speaks no TLS.
+    """
+    context = client_context(identity, trust=None, check_name=False)
+    with _connected(peer) as connection:
+        try:
+            with context.wrap_socket(connection, server_hostname=peer.host) as secured:
+                der = secured.getpeercert(binary_form=True)
+        except OSError as error:
+            raise PeerError(f"{peer}: no TLS with it: {tls_words.of_handshake(error)}") from error
+    if der is None:
+        raise PeerError(f"{peer}: no TLS with it: it shows no certificate")
+    return certificates.of_der(der)
+
+
+def verify(peer: PeerAddress) -> None:
+    """Shake hands with a peer as configured, and hang up.
+
+    Raises:
+        PeerError: it can't be reached, or is not believed.
+    """
+    if peer.tls is None:
+        raise PeerError(f"{peer}: is not called over TLS")
+    with _connected(peer) as connection:
+        how = {"peer": str(peer), "host": peer.host}
+        peer.tls.secure(connection, **how, timeout_s=peer.connect_timeout_s).close()
+
+
+def _connected(peer: PeerAddress) -> socket.socket:
+    try:
+        return socket.create_connection((peer.host, peer.port), timeout=peer.connect_timeout_s)
+    except OSError as error:
+        raise PeerError(f"{peer}: can't be reached: {error.strerror or error}") from error

@@ -8,6 +8,7 @@ from types import MappingProxyType
 # X509_V_ERR_... of OpenSSL's x509_vfy.h, which Python has no names for
 _VERIFICATION: Mapping[int, str] = MappingProxyType(
     {
+        7: "was not signed by the authority that it names",
         9: "is not valid yet; check the clocks of both machines",
         10: "has expired; it must be renewed there",
         18: "is signed by itself and not among the trusted certificates; trust it, or its authority",

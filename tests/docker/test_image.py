@@ -71,7 +71,7 @@ def test_entry_point_serves_and_health_check_passes(tmp_path: Path) -> None:
     assert "/etc/dae-pacs/dae-pacs.toml" in _last_json("CMD")
     in_image = _last_json("ENTRYPOINT") + _last_json("CMD")
     command = [word.replace("/etc/dae-pacs/", f"{DOCKER}/") for word in in_image]
-    probe = [word.replace(":11112", f":{port}") for word in _last_json("HEALTHCHECK")]
+    probe = [word.replace("/etc/dae-pacs/", f"{DOCKER}/") for word in _last_json("HEALTHCHECK")]
     with subprocess.Popen(command, env=environment, cwd=tmp_path) as node:
         try:
             health = [subprocess.run(probe, env=environment, check=False, capture_output=True).returncode]
