@@ -19,6 +19,7 @@ from dae_pacs.errors import PeerError
 LIGHT = str(Path(__file__).with_name("light_node.py"))
 CONFIGURATION = """
 [node]
+accept = "anyone"
 port = {port}
 spool = "spool"
 minimum_free_mb = 10
