@@ -119,9 +119,7 @@ class Outlet:
         if may_try and self._empty_backlog() and self._deliver(fresh):
             self._tell_of_lost()
             return []
-        if fresh or (is_last and self._lost):
-            return self._set_aside(fresh)
-        return []
+        return self._set_aside(fresh) if fresh else []
 
     def _deliver(self, entries: list[Entry]) -> bool:
         if not entries:

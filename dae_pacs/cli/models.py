@@ -50,10 +50,16 @@ def add(
     from dae_pacs.config.load import load
     from dae_pacs.denoise import shelf
     from dae_pacs.denoise.package import open_package
-    from dae_pacs.resources import site_folder
+    from dae_pacs.resources import is_bundle_name, models_folder, site_folder
 
     settings = load(config)
     with open_package(source) as package:
+        chosen = name or package.name
+        if settings.model.folder is None and is_bundle_name(chosen) and (models_folder() / chosen).is_dir():
+            raise BundleError(
+                f"{chosen} is a model that came with dae-pacs, and is found before this site's own. Give "
+                "another --name, or set model.folder, whose models come first."
+            )
         bundle = shelf.put(package, site_folder(settings.model.folder), name=name, replace=replace)
     identity = bundle.identity
     tell(settings, SOFTWARE_CONFIGURATION, f"dae-pacs models add {identity.name}: SHA-256 {identity.digest}")
@@ -67,6 +73,7 @@ def list_models(*, config: Config = None) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from dae_pacs.cli.status import PIPE_COLUMNS
     from dae_pacs.config.load import load
     from dae_pacs.denoise.bundle import load_bundle
 
@@ -80,7 +87,10 @@ def list_models(*, config: Config = None) -> None:
             continue
         strength, digest = f"{identity.default_strength:g}", identity.digest[:12]
         table.add_row(place.name, _plain(identity.version), strength, digest, origin, "whole")
-    Console(soft_wrap=True, highlight=False).print(table)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, PIPE_COLUMNS)
+    console.print(table)
 
 
 @models_app.command("show")

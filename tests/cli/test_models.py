@@ -93,3 +93,10 @@ def test_adding_and_removing_are_in_the_audit_trail(run: Run, archive: Path, tmp
     assert len(lines) == 2
     assert all('originalText="Software Configuration"' in line for line in lines)
     assert (tmp_path / "audit.xml").stat().st_mode & 0o077 == 0
+
+
+def test_a_model_that_would_never_be_found_is_not_added(run: Run, archive: Path, tmp_path: Path) -> None:
+    ran = run("models", "add", archive)
+    assert ran.code == 1
+    assert "came with dae-pacs, and is found before" in ran.err
+    assert not (tmp_path / "dae-pacs-models").exists()
