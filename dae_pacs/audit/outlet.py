@@ -67,8 +67,12 @@ class Outlet:
         self._failures = 0
         self._next_try = 0.0
         self._next_alarms: dict[str, float] = {}
-        self._thread = threading.Thread(target=self._run, name=f"audit {name}", daemon=True)
-        self._thread.start()
+        self._thread = self._started()
+
+    def _started(self) -> threading.Thread:
+        thread = threading.Thread(target=self._run, name=f"audit {self._name}", daemon=True)
+        thread.start()
+        return thread
 
     def put(self, entry: Entry) -> None:
         """Take a message; never waits for the target."""
@@ -77,6 +81,9 @@ class Outlet:
                 self._fresh.append(entry)
             else:
                 self._lost += 1
+            if not self._thread.is_alive() and not self._is_closing:
+                logger.critical("audit thread died, starting another", extra={"target": self._name})
+                self._thread = self._started()
             self._changed.notify()
 
     def close(self, *, timeout_s: float) -> None:
@@ -94,7 +101,12 @@ class Outlet:
                     self._changed.wait(self._patience_s())
                 fresh = [self._fresh.popleft() for _ in range(min(_BATCH, len(self._fresh)))]
                 is_last = self._is_closing and not self._fresh
-            kept = self._handle(fresh, is_last=is_last)
+            try:
+                kept = self._handle(fresh, is_last=is_last)
+            except BaseException:
+                with self._changed:
+                    self._lost += len(fresh)
+                raise
             if kept:  # not even the backlog had room: they stay in memory, as far as that reaches
                 self._put_back(kept)
             if is_last:
@@ -144,21 +156,20 @@ class Outlet:
                 for path, _ in waiting:
                     self._backlog.done(path)
         except OSError as error:
-            self._alarm("audit queue can't be read", error)  # what is new may go out all the same
+            # What is new may go out all the same.
+            self._alarm(logging.ERROR, "audit queue can't be read", _why(error))
         return True
 
     def _set_aside(self, entries: list[Entry]) -> list[Entry]:
         try:
             overflow = self._backlog.put(entries)
         except OSError as error:
-            self._alarm("audit queue can't be written; messages wait in memory", error)
+            self._alarm(logging.ERROR, "audit queue can't be written; messages wait in memory", _why(error))
             return entries  # some of them may be in the backlog, too: twice is harmless
         if overflow:
             with self._changed:
                 self._lost += len(overflow)
-            logger.critical(
-                "audit messages lost, the queue is full", extra={"target": self._name, "lost": self._lost}
-            )
+            self._alarm(logging.CRITICAL, "audit messages are being lost", "the queue is full")
         return []
 
     def _put_back(self, entries: list[Entry]) -> None:
@@ -183,12 +194,15 @@ class Outlet:
         self._failures += 1
         pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(self._failures - 1, 6))
         self._next_try = time.monotonic() + pause_s
-        self._alarm("audit trail can't be written; messages wait on the disk", error)
+        self._alarm(logging.ERROR, "audit trail can't be written; messages wait on the disk", _why(error))
 
-    def _alarm(self, words: str, error: OSError) -> None:
+    def _alarm(self, level: int, words: str, why: str) -> None:
         """Say what is wrong, but not again and again."""
         now = time.monotonic()
         if now >= self._next_alarms.get(words, 0.0):
             self._next_alarms[words] = now + _ALARM_S
-            why = error.strerror or type(error).__name__
-            logger.error(words, extra={"target": self._name, "why": why})
+            logger.log(level, words, extra={"target": self._name, "why": why})
+
+
+def _why(error: OSError) -> str:
+    return error.strerror or type(error).__name__

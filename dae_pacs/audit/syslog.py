@@ -69,7 +69,10 @@ class Syslog:
             OSError: they may not have arrived; send them again.
         """
         try:
-            connection = self._connected()
+            try:
+                connection = self._connected()
+            except UnicodeError as error:
+                raise OSError(0, "its name is none that a host can have", self._host) from error
             for entry in entries:
                 message = frame(entry, hostname=self._hostname)
                 is_stream = self._transport != "udp"

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from dae_pacs.audit import events
+from dae_pacs.audit.backlog import Backlog
+from dae_pacs.audit.entry import Entry
 from dae_pacs.audit.events import Us
+from dae_pacs.audit.outlet import Outlet
 from dae_pacs.audit.trail import Trail, open_trail, waiting
 from dae_pacs.config.audit import AuditSettings
 from dae_pacs.errors import ConfigError
@@ -108,7 +111,7 @@ def test_a_full_queue_is_bounded_alarmed_and_told_of_afterwards(tmp_path: Path, 
     for number in range(12):
         trail.record(alert(number))
     deadline = time.monotonic() + 10
-    while "the queue is full" not in caplog.text:
+    while "messages are being lost" not in caplog.text:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert waiting(tmp_path / "spool") == {"syslog": 5}
@@ -160,3 +163,45 @@ def test_certificates_that_can_t_be_used_are_told_before_anything_starts(tmp_pat
     for name in ("none.pem", "absent.pem"):
         with pytest.raises(ConfigError, match=name):
             opened(tmp_path, syslog="127.0.0.1:6514", syslog_authorities=tmp_path / name)
+
+
+class Fragile:
+    """A target that breaks as no target should, once."""
+
+    def __init__(self) -> None:
+        self.taken: list[bytes] = []
+        self.is_broken = True
+
+    def deliver(self, entries) -> None:
+        if self.is_broken:
+            self.is_broken = False
+            raise ZeroDivisionError
+        self.taken += [entry.xml for entry in entries]
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_died_is_replaced_and_what_it_lost_is_told(tmp_path: Path, entry, caplog) -> None:
+    target = Fragile()
+    backlog = Backlog(tmp_path / "queue", most=5)
+    outlet = Outlet("file", target, backlog, words_for_lost=lambda count: Entry(0, b"lost %d" % count))
+    outlet.put(entry(1))
+    deadline = time.monotonic() + 10
+    while target.is_broken:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    outlet._thread.join(10)
+    outlet.put(entry(2))
+    outlet.close(timeout_s=10)
+    assert target.taken == [entry(2).xml, b"lost 1"]
+    assert "audit thread died, starting another" in caplog.text
+
+
+def test_a_receiver_whose_name_is_none_is_a_target_that_is_away(tmp_path: Path, caplog) -> None:
+    trail = opened(tmp_path, syslog="a..b:6514", syslog_transport="tcp")
+    trail.record(alert(0))
+    trail.close()
+    assert waiting(tmp_path / "spool") == {"syslog": 1}
+    assert "audit trail can't be written" in caplog.text
