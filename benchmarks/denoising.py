@@ -1,6 +1,6 @@
 """Measure ways to denoise, all on the same pixels: the table that issue 3 asks for.
 
-    python benchmarks/denoising.py [--data ../shared/data] [--peers ../peers] [--steps 1600] [--quick]
+    python benchmarks/denoising.py [--data ../shared/data] [--peers ../peers] [--steps 1200] [--quick]
 
 References are images held out from all training here, halved; noise is put on them at three levels, (a) from
 pixel to pixel, (b) correlated with a sigma of 0.8 px, (c) the same, then JPEG of quality 85. What learns from
@@ -47,6 +47,8 @@ QUICK_NETWORK = (
     "--patch_px=48",
     "--validation_px=48",
 )
+CLOCKED_EPOCH = 200
+"""Steps between two validations of a training that the clock ends."""
 QUICK_GROUPS = ("rg3_j2kr", "ct1_j2kr")
 
 
@@ -157,9 +159,13 @@ def _held_out(references: Sequence[Reference]) -> list[Reference]:
 def _setting(given: argparse.Namespace) -> Setting:
     compute = jobs.Compute(
         steps=given.steps,
+        minutes=given.minutes,
         bundle=given.models / CLEAN_INPUT_MODEL,
+        patches=given.patches,
+        learning_rate=given.learning_rate,
         threads=given.threads,
-        curve_every=max(1, given.steps // 8),
+        workers=given.workers,
+        curve_every=max(1, given.steps // 8) if given.minutes is None else CLOCKED_EPOCH,
         more=QUICK_NETWORK if given.quick else (),
     )
     bundles = tuple(sorted(path.parent for path in given.models.glob("*/manifest.json")))
@@ -181,6 +187,10 @@ def _options() -> argparse.Namespace:
         "--methods", nargs="+", help="only these, and the rows that the scores kept so far give; default all"
     )
     options.add_argument("--steps", type=int, default=1200, help="of recorrupt and its twin")
+    options.add_argument("--minutes", type=float, help="of each training, should that end before its steps")
+    options.add_argument("--patches", type=int, default=jobs.FEW_PATCHES, help="of a step; 128 fill a GPU")
+    options.add_argument("--learning-rate", type=float, default=jobs.LEARNING_RATE)
+    options.add_argument("--workers", type=int, default=0, help="of each training; 3 keep a GPU busy")
     options.add_argument(
         "--other-steps", type=int, default=800, help="of the other trainings, and under JPEG"
     )

@@ -80,8 +80,6 @@ class Training:
     """How a recipe is run here."""
 
     recipe: str
-    patches: int = 8
-    """That the network sees in one step; recorruption makes two of each."""
     loss: str = ""
     told_noise: bool = False
     with_clean: bool = False
@@ -92,8 +90,10 @@ class Training:
 ROBUST_LOSS = "{'_target_': 'dae_pacs.learn.losses.LogSquaredError'}"
 """That of the shipped models. Plain squared error is thrown off by patches whose edges stand hundreds of
 sigma high: of three runs at a learning rate of 0.002 two lost for hundreds of steps what they had learnt."""
-LEARNING_RATE = "0.0008"
-"""At 0.0015 recorruption of correlated noise still lost 1.2 dB between steps 200 and 400."""
+LEARNING_RATE = 0.0008
+"""At 0.0015 and 8 patches, recorruption of correlated noise still lost 1.2 dB between steps 200 and 400."""
+FEW_PATCHES = 8
+"""A step's share on a CPU."""
 TWIN_LOSS = "{'_target_': 'dae_pacs.learn.losses.LogSquaredError', 'floor': 5.667}"
 """Weighs patches as recorruption does, whose targets' noise has a variance of (1 - alpha) / alpha."""
 TRAININGS = {
@@ -111,9 +111,16 @@ class Compute:
     """How much a training may use."""
 
     steps: int
+    minutes: float | None = None
+    """Ends the trainings by the clock, before their last step."""
     bundle: Path = ROOT / "models" / "xray_radiograph_denoising"
     """That fine-tuning starts from."""
+    patches: int = FEW_PATCHES
+    """That the network sees in one step; recorruption makes two of each."""
+    learning_rate: float = LEARNING_RATE
     threads: int = 1
+    workers: int = 0
+    """Processes that cut patches, beside that of the training."""
     curve_every: int = 200
     more: tuple[str, ...] = ()
     """Of the command line; --quick makes the network small."""
@@ -124,6 +131,7 @@ def training_job(method: str, condition: Condition, output: Path, compute: Compu
     training = TRAININGS[method]
     images = output / "images" / condition.name
     pairs = 2 if training.recipe == "recorrupt" else 1
+    at_once = max(2, compute.patches // 8)
     overlays = (training.recipe, "finetune") if training.from_shipped else (training.recipe,)
     files = [RECIPES / f"{name}.yaml" for name in ("common", *overlays)] + [HERE / "denoising_curve.yaml"]
     options = {
@@ -134,10 +142,12 @@ def training_job(method: str, condition: Condition, output: Path, compute: Compu
         "steps": str(compute.steps),
         "steps_per_epoch": str(compute.curve_every),
         "curve_every": str(compute.curve_every),
-        "patches_per_image": str(training.patches // 2 // pairs),
+        "batch_images": str(at_once),
+        "patches_per_image": str(compute.patches // at_once // pairs),
         "validation_share": "0.1",
         "denoised_most": "1",
         "threads": str(compute.threads),
+        "workers": str(compute.workers),
         "tensorboard": "False",
         "inferer": "{'_target_': 'dae_pacs.learn.network.ReducedPrecisionInferer'}",
     }
@@ -146,13 +156,18 @@ def training_job(method: str, condition: Condition, output: Path, compute: Compu
         options |= {"bundle": str(compute.bundle)}
         more = tuple(option for option in more if not option.startswith("--architecture"))
     if training.loss:
-        options |= {"loss": training.loss, "learning_rate": LEARNING_RATE}
+        options |= {"loss": training.loss, "learning_rate": str(compute.learning_rate)}
     if training.told_noise:
         told = {"_target_": "denoising_true.told", "data": "@found", "folder": str(images / "true")}
         options["data"] = str(told)
     if training.with_clean:
         options["reference_dir"] = str(images / "clean")
-    return Job(output / "runs" / f"{method}-{condition.name}-{compute.steps}", _bundle_run(options, more))
+    if compute.minutes is not None:
+        options["minutes"] = f"{compute.minutes:g}"
+    size = f"{compute.steps}" if compute.minutes is None else f"{compute.minutes:g}-minutes"
+    if compute.patches != FEW_PATCHES:
+        size += f"-of-{compute.patches}"
+    return Job(output / "runs" / f"{method}-{condition.name}-{size}", _bundle_run(options, more))
 
 
 def autoencoder_job(condition: Condition, output: Path, compute: Compute, *, epochs: tuple[int, int]) -> Job:

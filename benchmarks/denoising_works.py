@@ -1,5 +1,6 @@
 """What `benchmarks/denoising.py` runs: each method's program, and how its result meets the test images."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,6 +31,9 @@ PRIORITY = (
     ("autoencoder", "uncorrelated"),
 )
 """What comes first: the promised rows, should the time not do for all."""
+
+DEVICE = "device"
+"""A file beside a training's bundle that names where it ran, if that was not here."""
 
 Result = tuple[str, str, Sequence[Plane]]
 """Method, note, one plane per case."""
@@ -165,8 +169,8 @@ def _training(name: str, condition: Condition, cases: Sequence[Case], setting: S
     bundle = job.folder / "run" / "bundle"
     is_blind = not jobs.TRAININGS[name].told_noise
 
-    def apply(report: Report, blind: methods.Blind) -> Iterator[Result]:
-        note = TRAINING_NOTES[name] + _length(name, compute, report)
+    def apply(_: Report, blind: methods.Blind) -> Iterator[Result]:
+        note = TRAINING_NOTES[name] + _length(name, compute, job.folder / "run")
         yield name, note, methods.Bundled(methods.opened(bundle), is_blind=is_blind)(cases, blind)
         if name in CURVED and condition.jpeg_quality is None:
             for steps, checkpoint in _checkpoints(job.folder / "run" / "curve"):
@@ -201,18 +205,16 @@ def _checkpoints(folder: Path) -> list[tuple[int, Path]]:
     return sorted(found)
 
 
-def _length(name: str, compute: Compute, report: Report) -> str:
-    patches = jobs.TRAININGS[name].patches
+def _length(name: str, compute: Compute, run: Path) -> str:
+    """Say how long a training was, and on what."""
     loss = (
-        f"LogSquaredError at a learning rate of {jobs.LEARNING_RATE}"
+        f"LogSquaredError at a learning rate of {compute.learning_rate:g}"
         if jobs.TRAININGS[name].loss
         else "the recipe's loss"
     )
-    minutes = report.seconds / 60
-    return (
-        f" {compute.steps} steps of {patches} patches, {loss}, on this CPU with "
-        f"{compute.threads} thread, bfloat16, {minutes:.0f} minutes beside other work."
-    )
+    steps = max(json.loads(line)["step"] for line in (run / "scores.jsonl").read_text().splitlines())
+    where = (run / DEVICE).read_text() if (run / DEVICE).is_file() else "this CPU, bfloat16"
+    return f" {steps} steps of {compute.patches} patches, {loss}, on {where}, beside other trainings."
 
 
 CLASSICAL_NOTES: Mapping[str, str] = {
@@ -230,5 +232,5 @@ TRAINING_NOTES: Mapping[str, str] = {
     "supervised": "Recipe supervised: the twin, the same network on the same noisy images with their clean "
     "ones; noise estimated blindly.",
     "neighbor2neighbor": "Recipe neighbor2neighbor.",
-    "noise2void": "Recipe noise2void (with N2V2's median).",
+    "noise2void": "Recipe noise2void.",
 }

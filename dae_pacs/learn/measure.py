@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dae_pacs.errors import NoiseError, TrainingError
 from dae_pacs.learn.data import Data, Item, spread, with_validation
 from dae_pacs.learn.reader import read_frames
-from dae_pacs.noise.estimate import estimate, fallback
+from dae_pacs.noise.estimate import WORST_MISFIT, estimate, fallback
 from dae_pacs.noise.model import NoiseModel
 
 logger = logging.getLogger(__name__)
@@ -25,6 +25,7 @@ def measure_noise(
     data: Data,
     *,
     refused: Literal["leave_out", "fallback"] = "leave_out",
+    worst_misfit: float = WORST_MISFIT,
     frames_per_group: int = FRAMES_PER_GROUP,
 ) -> Data:
     """Give every item `noise`: the NoiseModel of its acquisition group, as JSON.
@@ -33,6 +34,7 @@ def measure_noise(
         data: as `find_data` gives it.
         refused: what becomes of a group whose noise can't be told. "leave_out" is for recipes that learn from
             the model; "fallback" bounds it by a constant, for those that need only a scale.
+        worst_misfit: of a model (`NoiseModel.misfit`); above it, its group is refused as well.
         frames_per_group: spread over the group, to measure on.
 
     Raises:
@@ -46,7 +48,7 @@ def measure_noise(
     for name, items in groups.items():
         frames, keep = _sample(items, frames_per_group)
         try:
-            models[name] = estimate(frames, keep).to_json()
+            models[name] = _trusted(estimate(frames, keep), worst_misfit).to_json()
         except NoiseError as reason:
             if refused == "fallback":
                 models[name] = fallback(frames, keep).to_json()
@@ -66,6 +68,20 @@ def measure_noise(
         problems=(*data.problems, *problems),
     )
     return with_validation(measured)
+
+
+def _trusted(model: NoiseModel, worst_misfit: float) -> NoiseModel:
+    """Give a model back.
+
+    Raises:
+        NoiseError: it fits worse than that.
+    """
+    if model.misfit > worst_misfit:
+        raise NoiseError(
+            f"Noise measured, but not well enough to learn from: flat areas of different brightness hardly "
+            f"agree (misfit {model.misfit:.2f}; expected at most {worst_misfit:g}). Send more such images."
+        )
+    return model
 
 
 def noise_models(data: Data) -> tuple[NoiseModel, ...]:

@@ -1,6 +1,7 @@
 """Recorruption: two images of independent noise from one noisy image, to learn from without a clean one."""
 
-from collections.abc import Hashable, Mapping
+import math
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,21 +26,31 @@ class Recorrupted(RandomizableTransform, MapTransform):
     var(noise of y2) = (1−α)/α, and their covariance is 0. So the minimiser of ‖f(y1) − y2‖² is that of
     ‖f(y1) − √(1−α)·x‖².
 
-    An item with `seed` is not random: the same w each time, for validation.
+    Each patch may draw its own α. A low one keeps the proportion of signal and noise that the network will
+    meet, but its target is noisy, and the image's own noise shows through in the input: where it is not
+    Gaussian as w is, the network can tell the two apart. A high one hides it, and gives a cleaner target, of
+    a patch made noisier than it was.
+
+    An item with `seed` is not random: the same α and w each time, for validation.
 
     Args:
         keys: of stabilised patches, (1, rows, columns) float32.
         alpha: above 0 and below 1; the more, the noisier the input was made and the less noisy the target.
+            One number, or the lowest and the highest, to draw from evenly in log(α/(1−α)).
         antithetic: make both the pair of w and that of -w, whose errors cancel in part: `<key>` and `label`
             become (2, rows, columns), for `batches.unfold_channels`.
     """
 
-    def __init__(self, keys: Any, *, alpha: float = 0.15, antithetic: bool = True) -> None:
+    def __init__(self, keys: Any, *, alpha: float | Sequence[float] = 0.15, antithetic: bool = True) -> None:
         MapTransform.__init__(self, keys)
         RandomizableTransform.__init__(self, prob=1.0)
-        if not 0 < alpha < 1:
-            raise TrainingError(f"alpha is {alpha}; expected above 0 and below 1, such as 0.15.")
-        self.alpha = float(alpha)
+        ends = [float(alpha)] * 2 if isinstance(alpha, int | float) else [float(end) for end in alpha]
+        if not (len(ends) == 2 and 0 < ends[0] <= ends[1] < 1):
+            raise TrainingError(
+                f"alpha is {alpha}; expected a number above 0 and below 1, such as 0.15, or the lowest and "
+                "the highest of two, such as [0.15, 0.85]."
+            )
+        self.log_odds = (_log_odds(ends[0]), _log_odds(ends[1]))
         self.signs = (1.0, -1.0) if antithetic else (1.0,)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -48,15 +59,20 @@ class Recorrupted(RandomizableTransform, MapTransform):
         spectrum = noise_of(str(made["noise"])).spectrum
         for key in self.key_iterator(made):
             rng = np.random.default_rng(int(made["seed"]) if "seed" in made else self.R.randint(1 << 31))
+            alpha = 1 / (1 + math.exp(-rng.uniform(*self.log_odds)))
             z = np.asarray(made[key], dtype=np.float32)
             w = local_noise((z.shape[1], z.shape[2]), spectrum, rng)
             signed = np.stack([np.float32(sign) * w for sign in self.signs])
-            scaled = np.float32(np.sqrt(1 - self.alpha)) * z
-            seen = scaled + np.float32(np.sqrt(self.alpha)) * signed
-            target = scaled - np.float32((1 - self.alpha) / np.sqrt(self.alpha)) * signed
+            scaled = np.float32(np.sqrt(1 - alpha)) * z
+            seen = scaled + np.float32(np.sqrt(alpha)) * signed
+            target = scaled - np.float32((1 - alpha) / np.sqrt(alpha)) * signed
             made[key] = torch.from_numpy(seen)
             made["label"] = torch.from_numpy(target)
         return made
+
+
+def _log_odds(share: float) -> float:
+    return math.log(share / (1 - share))
 
 
 def local_noise(shape: tuple[int, int], spectrum: Spectrum, rng: np.random.Generator) -> NDArray[np.float32]:

@@ -41,6 +41,20 @@ def test_each_folder_of_pictures_has_its_own_noise(tmp_path: Path) -> None:
     assert len(noise_models(data)) == 2
 
 
+def test_a_model_that_fits_worse_than_asked_is_not_learned_from(tmp_path: Path) -> None:
+    for folder, sigma in (("quiet", 4.0), ("loud", 12.0)):
+        for seed in range(3):
+            write_noisy(tmp_path / folder / f"{seed}.png", sigma=sigma, seed=seed)
+    found = find_data(tmp_path)
+    better, worse = sorted(model.misfit for model in noise_models(measure_noise(found)))
+    data = measure_noise(found, worst_misfit=(better + worse) / 2)
+    assert [model.misfit for model in noise_models(data)] == [better]
+    assert len(data.problems) == 3
+    assert all("not well enough to learn from" in reason for _, reason in data.problems)
+    with pytest.raises(TrainingError, match="hardly agree"):
+        measure_noise(found, worst_misfit=better / 2)
+
+
 def test_pictures_of_another_depth_are_measured_apart(tmp_path: Path) -> None:
     for seed in range(2):
         write_noisy(tmp_path / f"{seed}.png", sigma=5, seed=seed)

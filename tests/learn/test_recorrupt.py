@@ -100,7 +100,19 @@ def test_the_noise_follows_the_seed_of_the_run_and_validation_its_own() -> None:
     assert torch.equal(fixed[0], fixed[1])
 
 
-@pytest.mark.parametrize("alpha", [0.0, 1.0, -0.1])
-def test_an_impossible_alpha_is_refused_in_words(alpha: float) -> None:
+def test_each_patch_draws_its_alpha_within_the_range() -> None:
+    transform = Recorrupted("image", alpha=[0.15, 0.75]).set_random_state(seed=2)
+    item = {"image": torch.ones(1, 16, 16), "noise": noise_json(WHITE)}
+    shares = [float(transform(dict(item))["image"].mean()) ** 2 for _ in range(400)]  # of w and -w: √(1-α)
+    drawn = 1 - np.asarray(shares)
+    assert 0.15 <= drawn.min() < 0.17
+    assert 0.73 < drawn.max() <= 0.75 + 1e-6
+    log_odds = np.log(drawn / (1 - drawn))
+    middle = (np.log(0.15 / 0.85) + np.log(3)) / 2
+    assert float(log_odds.mean()) == pytest.approx(middle, abs=4 * 0.82 / np.sqrt(400))
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0, -0.1, [0.5, 0.2], [0.2, 1.0], [0.1, 0.2, 0.3]])
+def test_an_impossible_alpha_is_refused_in_words(alpha: float | list[float]) -> None:
     with pytest.raises(TrainingError, match=r"alpha is .*such as 0\.15"):
         Recorrupted("image", alpha=alpha)

@@ -71,7 +71,7 @@ def test_a_run_leaves_a_bundle_and_what_it_took(recorrupted: Path) -> None:
     configuration = yaml.safe_load((recorrupted / "configuration.yaml").read_text())
     assert configuration["architecture"]["channels"] == [8, 16]
     assert configuration["learning_rate"] == 0.01
-    assert configuration["alpha"] == 0.15
+    assert configuration["alpha"] == [0.15, 0.75]
 
 
 def test_a_run_leaves_pictures_and_curves(recorrupted: Path) -> None:

@@ -52,9 +52,9 @@ def test_a_killed_run_goes_on_from_its_checkpoint(train, killed: Path, tmp_path:
 
 def test_a_run_is_not_gone_on_with_under_other_settings(train, killed: Path) -> None:
     before = (killed / "configuration.yaml").read_text()
-    run = train("recorrupt", output_dir=killed, steps_per_epoch=40, resume=True, alpha=0.5, seed=7)
+    run = train("recorrupt", output_dir=killed, steps_per_epoch=40, resume=True, learning_rate=0.5, seed=7)
     assert run.returncode != 0
-    assert "was run with other settings: seed, alpha." in run.stderr
+    assert "was run with other settings: seed, learning_rate." in run.stderr
     assert (killed / "configuration.yaml").read_text() == before
 
 
