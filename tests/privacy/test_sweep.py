@@ -238,6 +238,8 @@ def sweep(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             swept.until(_is_through)
             _kill_the_worker(swept)
             yield swept
+        first, *_, last = (folder / "audit" / "audit.xml").read_bytes().splitlines()
+        assert (b'"110120"' in first, b'"110121"' in last) == (True, True), "from the start to the stop"
     finally:
         os.umask(old)
         ae.shutdown()
