@@ -12,9 +12,12 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from dae_pacs.cli.config_app import config_app
 from dae_pacs.cli.failures import FAILED, INTERRUPTED, explain_crashes, say_error
 from dae_pacs.cli.models import models_app
 from dae_pacs.cli.options import DenoiseOptions, Device, Loss
+from dae_pacs.cli.parameters import Config, Model, Objects, PeerName, Study
+from dae_pacs.cli.rules_app import rules_app
 from dae_pacs.cli.tls_app import tls_app
 from dae_pacs.errors import DaePacsError
 
@@ -25,34 +28,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-config_app = typer.Typer(
-    help="Look at the configuration: check it, show it, print a sample.", no_args_is_help=True
-)
-rules_app = typer.Typer(help="Look at the rules that decide what happens to an object.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 app.add_typer(rules_app, name="rules")
 app.add_typer(models_app, name="models")
 app.add_typer(tls_app, name="tls")
-
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", metavar="FILE", help="The configuration; ./dae-pacs.toml if it is there."),
-]
-Study = Annotated[
-    str | None, typer.Option("--study", metavar="UID", help="Only the study of this StudyInstanceUID.")
-]
-Model = Annotated[
-    str | None, typer.Option("--model", metavar="NAME", help="A bundle's name, or the path of its folder.")
-]
-PeerName = Annotated[
-    str,
-    typer.Argument(
-        metavar="PEER", help="A peer's name in the configuration, or AE@host:port.", show_default=False
-    ),
-]
-Objects = Annotated[
-    list[Path], typer.Argument(metavar="FILE", help="DICOM files, or folders of them.", show_default=False)
-]
 
 
 @app.callback(invoke_without_command=True)
@@ -375,62 +354,6 @@ def validate(
     from dae_pacs.cli.validate import run
 
     raise typer.Exit(run(files, source=source, config=config))
-
-
-@config_app.command("check")
-def config_check(*, config: Config = None) -> None:
-    """Check every setting, and that the models it names are there."""
-    from dae_pacs.cli.config import check
-
-    raise typer.Exit(check(config))
-
-
-@config_app.command("show")
-def config_show(*, config: Config = None) -> None:
-    """Print every setting in force, defaults and environment included, as TOML."""
-    from dae_pacs.cli.config import show
-
-    raise typer.Exit(show(config))
-
-
-@config_app.command("sample")
-def config_sample() -> None:
-    """Print a commented sample configuration."""
-    from dae_pacs.config.load import sample
-
-    typer.echo(sample(), nl=False)
-
-
-@config_app.command("reference", hidden=True)
-def config_reference() -> None:
-    """Print docs/configuration.md."""
-    from dae_pacs.config.load import reference
-
-    typer.echo(reference(), nl=False)
-
-
-@config_app.command("conformance", hidden=True)
-def config_conformance() -> None:
-    """Print docs/conformance.md."""
-    from dae_pacs.cli.conformance import conformance
-
-    typer.echo(conformance(), nl=False)
-
-
-@rules_app.command("try")
-def rules_try(
-    files: Objects,
-    *,
-    calling_ae: Annotated[str, typer.Option(metavar="AE", help="The sender's AE title.")] = "",
-    called_ae: Annotated[
-        str | None, typer.Option(metavar="AE", help="The AE title that it asks for; the node's own.")
-    ] = None,
-    config: Config = None,
-) -> None:
-    """Say which rule a file meets, and why each rule before it did not match."""
-    from dae_pacs.cli.rules import run
-
-    raise typer.Exit(run(files, calling_ae=calling_ae, called_ae=called_ae, config=config))
 
 
 def main() -> NoReturn:

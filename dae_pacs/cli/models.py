@@ -10,16 +10,13 @@ from typing import Annotated
 
 import typer
 
+from dae_pacs.cli.parameters import Config
 from dae_pacs.errors import BundleError, ConfigError
 
 models_app = typer.Typer(
     help="Bring models in, look at them, take them out: bundles, which are data and never run.",
     no_args_is_help=True,
 )
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", metavar="FILE", help="The configuration; ./dae-pacs.toml if it is there."),
-]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A bundle's name.", show_default=False)]
 
 
