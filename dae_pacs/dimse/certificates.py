@@ -1,5 +1,6 @@
 """What a certificate says: whose it is, who signed it, until when; and whether a key is kept safe."""
 
+import hashlib
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,15 +56,19 @@ def read(path: Path) -> Sequence[Certificate]:
         ) from error
 
 
-def of_der(der: bytes) -> Certificate:
-    """Describe a certificate as a TLS handshake gives it.
-
-    Raises:
-        ValueError: it is none.
-    """
+def of_der(der: bytes) -> Certificate | None:
+    """Describe a certificate as a TLS handshake gives it; None where it is too odd to be read."""
     from cryptography import x509
 
-    return _described(x509.load_der_x509_certificate(der))
+    try:
+        return _described(x509.load_der_x509_certificate(der))
+    except (ValueError, x509.InvalidVersion):  # OpenSSL is less strict about what it believes
+        return None
+
+
+def fingerprint_of(der: bytes) -> str:
+    """Give a certificate's SHA-256, in hexadecimal with colons."""
+    return hashlib.sha256(der).digest().hex(":").upper()
 
 
 def refuse_open_key(path: Path) -> None:
@@ -93,7 +98,7 @@ def _bare(fingerprint: str) -> str:
 
 
 def _described(found: "x509.Certificate") -> Certificate:
-    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.serialization import Encoding
 
     return Certificate(
         subject=found.subject.rfc4514_string(),
@@ -101,7 +106,7 @@ def _described(found: "x509.Certificate") -> Certificate:
         names=_names(found),
         not_before=found.not_valid_before_utc,
         not_after=found.not_valid_after_utc,
-        fingerprint=found.fingerprint(hashes.SHA256()).hex(":").upper(),
+        fingerprint=fingerprint_of(found.public_bytes(Encoding.DER)),
     )
 
 

@@ -189,8 +189,8 @@ class StorageSCP:
             wire.linger()  # so that OpenSSL's alert arrives
             return False
         der = wire.peer_certificate()
-        if der is not None:
-            certificate = of_der(der)
+        certificate = of_der(der) if der is not None else None
+        if certificate is not None:
             logger.info("TLS", extra={"address": address, "certificate": certificate.subject})
             self._entrance.certificate_seen(address, certificate)
         return True

@@ -61,7 +61,7 @@ class ClientTls:
             lambda: client_context(identity, trust=trusted, check_name=name != ANY_NAME, minimum=minimum),
         )
         self.seen: Certificate | None = None
-        """The certificate that the peer showed last."""
+        """The certificate that the peer showed last, once it was believed."""
 
     @property
     def problem(self) -> str:
@@ -107,13 +107,13 @@ class ClientTls:
         der = secured.getpeercert(binary_form=True)
         if der is None:
             raise PeerError(f"{peer}: no TLS with it: it shows no certificate")
-        self.seen = certificates.of_der(der)
-        wanted = self._fingerprint
-        if wanted is not None and not certificates.same_fingerprint(self.seen.fingerprint, wanted):
+        wanted, found = self._fingerprint, certificates.fingerprint_of(der)
+        if wanted is not None and not certificates.same_fingerprint(found, wanted):
             raise PeerError(
                 f"{peer}: no TLS with it: its certificate is another than the one of tls_fingerprint; it has "
-                f"{self.seen.fingerprint}. Change the setting only if the peer's administrator confirms that"
+                f"{found}. Change the setting only if the peer's administrator confirms that"
             )
+        self.seen = certificates.of_der(der)
 
 
 def _words(error: OSError, name: str) -> str:
@@ -138,7 +138,10 @@ def shown_by(peer: PeerAddress, identity: Identity | None) -> Certificate:
             raise PeerError(f"{peer}: no TLS with it: {tls_words.of_handshake(error)}") from error
     if der is None:
         raise PeerError(f"{peer}: no TLS with it: it shows no certificate")
-    return certificates.of_der(der)
+    certificate = certificates.of_der(der)
+    if certificate is None:
+        raise PeerError(f"{peer}: the certificate that it shows can't be read")
+    return certificate
 
 
 def verify(peer: PeerAddress) -> None:

@@ -55,18 +55,19 @@ class Doors:
         self._peers = peers
         self._own = _OnDisk(settings)
         self._written = ""
+        self._warned_of: set[str] = set()
         self._next_write = self._next_warning = 0.0
 
     def entrance(self, refused: Callable[[str, str, str], None]) -> Entrance:
         """Say how callers come in.
 
         Args:
-            refused: told of each that does not: its title, its address, and why.
+            refused: told of those that do not: title, address, and why; of each kind once a minute.
         """
 
         def turned_away(who: TurnedAway) -> None:
-            self._visitors.turned_away(who)
-            refused(who.calling_ae, who.address, who.words)
+            if self._visitors.turned_away(who):
+                refused(who.calling_ae, who.address, who.words)
 
         node, tls = self._settings.node, self._settings.tls
         guests = GuestList(list(_guests(self._settings)), called=(node.ae_title, *node.also_called))
@@ -101,7 +102,10 @@ class Doors:
         report = self._report()
         if now >= self._next_warning:
             self._next_warning = now + _DAY_S
-            for words in report.problems:
+            self._warned_of.clear()
+        for words in report.problems:
+            if words not in self._warned_of:
+                self._warned_of.add(words)
                 logger.warning("TLS needs attention", extra={"what": words})
         self._write(report)
 

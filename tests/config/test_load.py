@@ -70,6 +70,25 @@ def test_a_rules_model_path_counts_from_the_files_folder(config_file: WriteConfi
     assert rules[1].model is None
 
 
+def test_paths_of_tls_count_from_the_files_folder(config_file: WriteConfig) -> None:
+    path = config_file(
+        '[tls]\ncertificate="node.pem"\nkey="keys/node.key"\ntrust="ca.pem"\n'
+        '[peers.a]\nae_title="A"\nhost="h"\nport=1\ntls=true\ntls_trust="a.pem"\n'
+    )
+
+    settings = load(path)
+
+    assert settings.tls.key == path.parent / "keys" / "node.key"
+    assert settings.tls.trust == path.parent / "ca.pem"
+    assert settings.peers["a"].tls_trust == path.parent / "a.pem"
+
+
+def test_one_title_and_one_address_need_no_list(config_file: WriteConfig) -> None:
+    sender = load(config_file('[senders.ct1]\nae_title="CT1"\naddresses="10.1.2.3"\n')).senders["ct1"]
+
+    assert (sender.ae_title, sender.addresses) == (("CT1",), ("10.1.2.3",))
+
+
 def test_home_is_expanded(config_file: WriteConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/someone")
 
