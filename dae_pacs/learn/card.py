@@ -2,13 +2,14 @@
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from dae_pacs.learn import findings
 from dae_pacs.learn.curves import OF_THE_INPUT, Score
 from dae_pacs.learn.data import Data
+from dae_pacs.learn.facts import Facts
 
 MOST_GROUPS = 20
 MOST_LINES = 10
@@ -19,43 +20,7 @@ NO_PICTURES = (
 )
 
 
-class CardFacts(Protocol):
-    """What a card tells."""
-
-    @property
-    def name(self) -> str:
-        """Of the bundle."""
-        ...
-
-    @property
-    def version(self) -> str:
-        """Of the bundle."""
-        ...
-
-    @property
-    def description(self) -> str:
-        """One sentence."""
-        ...
-
-    @property
-    def data(self) -> Data:
-        """Files trained and validated on."""
-        ...
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        """Knobs of the recipe."""
-        ...
-
-    @property
-    def command(self) -> str | None:
-        """That made it; None for the command line of this process."""
-        ...
-
-
-def write_card(
-    path: Path, facts: CardFacts, *, scores: Sequence[Score], pictures: Sequence[str] = ()
-) -> None:
+def write_card(path: Path, facts: Facts, *, scores: Sequence[Score], pictures: Sequence[str] = ()) -> None:
     """Write the card as Markdown. File names stay out of it: they may name patients.
 
     Args:

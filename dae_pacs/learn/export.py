@@ -4,7 +4,6 @@ import json
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from dae_pacs.errors import TrainingError
 from dae_pacs.learn.card import write_card
 from dae_pacs.learn.configuration import CONFIGURATION
 from dae_pacs.learn.curves import draw_curves, read_scores
-from dae_pacs.learn.data import Data
+from dae_pacs.learn.facts import Facts
 from dae_pacs.learn.measure import noise_models
 from dae_pacs.learn.metadata import metadata
 from dae_pacs.learn.network import network_config
@@ -29,27 +28,6 @@ logger = logging.getLogger(__name__)
 NOISE = "configs/noise.json"
 MOST_PICTURES = 3
 HIDDEN = "not told"
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a bundle says about where it comes from."""
-
-    name: str
-    version: str
-    description: str
-    data: Data
-    scores: str | Path
-    """The JSON-lines file of the validations; beside it stands the run's configuration."""
-    settings: Mapping[str, Any]
-    """The knobs of the recipe that the card shows."""
-    command: str | None = None
-    """That the card shows; None for that of this process."""
-    author: str = "The dae-pacs authors"
-    pictures: str | Path | None = None
-    """A folder of pictures, the last of which go into the card; they may show patients."""
-    hidden: Sequence[str] = ()
-    """Entries of the configuration whose values stay out of configs/train.yaml: paths may name patients."""
 
 
 def export_bundle(

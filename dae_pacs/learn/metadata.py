@@ -1,11 +1,13 @@
 """What a bundle says of itself: configs/metadata.json, as MONAI's schema of 2024-07-25 asks."""
 
-from typing import Any, Protocol
+from typing import Any
 
 import ignite
 import monai
 import numpy as np
 import torch
+
+from dae_pacs.learn.facts import Facts
 
 SCHEMA = (
     "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
@@ -16,31 +18,7 @@ CLAMP_SIGMA = 3.0
 """No pixel changes by more than this many standard deviations of its noise (DESIGN.md, "Denoising")."""
 
 
-class BundleFacts(Protocol):
-    """What the metadata tell."""
-
-    @property
-    def name(self) -> str:
-        """Of the bundle."""
-        ...
-
-    @property
-    def version(self) -> str:
-        """Of the bundle."""
-        ...
-
-    @property
-    def description(self) -> str:
-        """One sentence."""
-        ...
-
-    @property
-    def author(self) -> str:
-        """Who trained it."""
-        ...
-
-
-def metadata(facts: BundleFacts) -> dict[str, Any]:
+def metadata(facts: Facts) -> dict[str, Any]:
     """Describe a bundle to MONAI's users, and to the node under `dae_pacs`."""
     image = {
         "type": "image",
