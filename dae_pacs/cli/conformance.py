@@ -8,10 +8,11 @@ from pydicom.tag import Tag
 from pydicom.uid import UID
 
 from dae_pacs import __version__
-from dae_pacs.cli.conformance_words import ANSWERS, CHANGES, OUTCOMES
+from dae_pacs.cli.conformance_words import ANSWERS, CHANGES, OUTCOMES, REPORT_ANSWERS, VERDICT_WORDS
 from dae_pacs.config.model import NodeSettings, Peer
 from dae_pacs.config.security import TLS_PORT
-from dae_pacs.dimse import contexts, statuses
+from dae_pacs.config.sending import DeliverySettings
+from dae_pacs.dimse import commitment, contexts, statuses
 from dae_pacs.dimse.tls import CIPHER_SUITES
 from dae_pacs.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dae_pacs.image.codecs import COMPRESSED, NATIVE
@@ -19,6 +20,7 @@ from dae_pacs.image.compress import SYNTAXES
 from dae_pacs.image.provenance import NOISE_REDUCTION_URN
 from dae_pacs.image.removed import REMOVED_CHANGES
 from dae_pacs.image.rules import HEADER_CHANGES, KEPT_PRIVATE, Change
+from dae_pacs.node.commitment import VERDICTS
 
 _HEAD = f"""# DICOM Conformance Statement of dae-pacs {__version__}
 
@@ -30,7 +32,7 @@ In the structure of PS3.2 annex N. What is not said to be supported is not suppo
 
 dae-pacs is a node beside a PACS. It receives studies by C-STORE, keeps them, makes a denoised series of
 those images that a rule of the site names, and sends the derived series by C-STORE. Originals are never
-changed. It has no query, no retrieval, no print, no worklist, no storage commitment and no web services.
+changed. It has no query, no retrieval, no print, no worklist and no web services.
 
 ### 1.1 Network services
 
@@ -38,6 +40,7 @@ changed. It has no query, no retrieval, no print, no worklist, no storage commit
 |---|---|---|---|
 | Verification | 1 | yes | yes |
 | Storage | {len(contexts.STORAGE_SOP_CLASSES)} (annex 9.1) | yes | yes |
+| Storage Commitment Push Model | 1 | yes, where a peer's `commitment` asks for it | no |
 
 ### 1.2 Media services
 
@@ -65,7 +68,9 @@ One application entity, by default `{NodeSettings().ae_title}`, in two roles:
   success only when the object is on stable storage (PS3.4 section B.2.3, level 2: nothing is discarded or
   coerced).
 - The **storage SCU** sends derived objects, and originals where a rule says so, to the rule's
-  destinations, until each has answered. A repeat is the same object under the same UID.
+  destinations, until each has answered. A repeat is the same object under the same UID. Where
+  `peers.NAME.commitment` asks for it, that peer is then asked to commit itself to what it got
+  (section 4.7).
 
 ### 3.3 Sequencing of real-world activities
 
@@ -140,10 +145,11 @@ def _entity() -> Iterator[str]:
     yield "### 4.3 Proposed presentation contexts\n"
     yield _paragraph(
         "One context for each SOP class and transfer syntax of the objects to be sent, at most 128 on "
-        "an association. Derived objects are stored and proposed as the rule's `compression` says; "
-        "for those that are compressed, explicit VR little endian is proposed in a context of its "
-        "own, and used where the other is not accepted. Originals go out in the transfer syntax in "
-        "which they came, or not at all."
+        "an association. Derived objects are stored and proposed as the rule's `compression` says. For "
+        "objects that are compressed without loss, explicit VR little endian and implicit VR little endian "
+        "are proposed in contexts of their own, for those in explicit VR little endian implicit VR little "
+        "endian; they are used in this order where the object's own is not accepted: no value changes. All "
+        "else goes out in the transfer syntax in which it came, or not at all."
     )
     yield from _table(
         ("`compression`", "Transfer syntax", "UID"),
@@ -152,9 +158,9 @@ def _entity() -> Iterator[str]:
     yield "Verification (`dae-pacs echo`) is proposed in implicit VR little endian.\n"
     yield "### 4.4 Extended negotiation\n"
     yield _paragraph(
-        "None: no SOP class extended or common extended negotiation, no role selection, no user "
-        "identity, no asynchronous operations window. Sub-items of these kinds are read and not "
-        "answered."
+        "Role selection, for Storage Commitment alone: the peer that reports proposes itself as SCP. No SOP "
+        "class extended or common extended negotiation, no user identity, no asynchronous operations "
+        "window. Sub-items of these kinds are read and not answered."
     )
     yield from _status_tables()
 
@@ -171,9 +177,9 @@ def _status_tables() -> Iterator[str]:
     rows = [(f"{status:04X}", _name(status), words) for status, words in sorted(ANSWERS.items())]
     yield from _table(("Status", "Meaning", "When"), rows)
     yield _paragraph(
-        "A C-ECHO is answered with 0000, every operation but C-STORE and C-ECHO with 0211 (unrecognized "
-        "operation); a C-CANCEL has nothing to cancel and goes unanswered. What PS3.8 does not allow ends "
-        "the association with an A-ABORT: source 2, reason 1 for a PDU of unknown type, 2 for one that has "
+        "A C-ECHO is answered with 0000, every operation but these and the report of section 4.7 with 0211 "
+        "(unrecognized operation); a C-CANCEL has nothing to cancel and goes unanswered. What PS3.8 does not allow "
+        "ends the association with an A-ABORT: source 2, reason 1 for a PDU of unknown type, 2 for one that has "
         "no place there, 6 for a value that is not valid, such as a PDU longer than asked for."
     )
     yield "### 4.6 What the SCU does on a status of a C-STORE response\n"
@@ -182,6 +188,33 @@ def _status_tables() -> Iterator[str]:
         "No answer, an aborted association and a peer that can't be reached: sent again, as above. A "
         "presentation context that is not accepted: given up and listed, after the attempt of section "
         "4.3."
+    )
+    yield from _commitment()
+
+
+def _commitment() -> Iterator[str]:
+    yield "### 4.7 Storage Commitment\n"
+    settings = DeliverySettings()
+    yield _paragraph(
+        "An N-ACTION (Action Type 1) for what a destination took, once a series has gone out, for at most "
+        f"{settings.commitment_batch} objects (`delivery.commitment_batch`), each time under a new "
+        "Transaction UID. The N-EVENT-REPORT is taken on the same association, for "
+        f"{settings.commitment_wait_s:g} s (`delivery.commitment_wait_s`), or at any later time on an "
+        "association that the peer opens, with role selection or without. Without a report within "
+        f"{settings.commitment_report_s:g} s (`delivery.commitment_report_s`) the request is made anew; a "
+        "late report still counts where it says that an object is kept. Until then the object is owed, and "
+        "retention leaves it alone."
+    )
+    rows = [
+        (f"{reason:04X}", commitment.describe(reason)[7:-1], VERDICT_WORDS[verdict.name])
+        for reason, verdict in sorted(VERDICTS.items())
+    ]
+    yield from _table(
+        ("Failure Reason", "Meaning", "What follows"), [*rows, ("any other", "", VERDICT_WORDS["GIVE_UP"])]
+    )
+    yield from _table(
+        ("Status", "Answered to an N-EVENT-REPORT"),
+        [(f"{status:04X}", words) for status, words in sorted(REPORT_ANSWERS.items())],
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from dae_pacs.dimse import statuses
+from dae_pacs.dimse import commitment, statuses
 
 ANSWERS: Mapping[int, str] = MappingProxyType(
     {
@@ -26,11 +26,34 @@ OUTCOMES: Mapping[str, str] = MappingProxyType(
     {
         "sent": "delivered",
         "warning": "delivered; the warning is kept and shown",
-        "retry": "sent again, after 2 s, 4 s .. 300 s, also across restarts",
+        "retry": "sent again, after pauses that double from 1 s to 300 s, also across restarts",
         "dead": "given up and listed; a person may retry it",
     }
 )
 """What becomes of a delivery, by the outcome that a status stands for."""
+
+VERDICT_WORDS: Mapping[str, str] = MappingProxyType(
+    {
+        "ASK_AGAIN": "asked again after a pause, under a new Transaction UID",
+        "SEND_AGAIN": "sent again after a pause, then asked again",
+        "GIVE_UP": "given up and listed; a person may retry or drop it",
+    }
+)
+"""What follows when a peer does not commit itself to an object."""
+
+REPORT_ANSWERS: Mapping[int, str] = MappingProxyType(
+    {
+        statuses.SUCCESS: "The report is recorded.",
+        statuses.PROCESSING_FAILURE: "The Transaction UID is none of ours, or the ledger can't be written.",
+        commitment.NO_SUCH_INSTANCE: "Affected SOP Instance UID is not the well-known one; or an object was "
+        "never sent there (those that were are recorded).",
+        commitment.NO_SUCH_EVENT_TYPE: "Event Type ID is neither 1 nor 2.",
+        commitment.INVALID_ARGUMENT: "The data set is cut off or malformed.",
+        commitment.NO_SUCH_CLASS: "Affected SOP Class UID is not Storage Commitment Push Model.",
+        statuses.RESOURCE_LIMITATION: "The report is longer than 1 MiB.",
+    }
+)
+"""What the node answers to a report on storage commitment."""
 
 CHANGES: Mapping[str, str] = MappingProxyType(
     {

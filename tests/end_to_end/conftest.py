@@ -38,6 +38,7 @@ ae_title = "ORTHANC"
 host = "127.0.0.1"
 port = {pacs_port}
 dimse_timeout_s = 5
+{peer}
 
 [senders.modality]
 ae_title = "MODALITY"
@@ -117,7 +118,7 @@ class Hospital:
 
         def owed() -> bool:
             with self.ledger() as ledger:
-                waiting = [d for d in ledger.deliveries() if d.status.value == "waiting" and d.attempts]
+                waiting = [d for d in ledger.deliveries() if d.status.value == "waiting" and d.error]
             return len(waiting) >= count
 
         await_true(owed, 60, f"{count} owed deliveries")
@@ -167,7 +168,7 @@ OpenHospital = Callable[..., Hospital]
 def open_hospital(tmp_path: Path) -> Iterator[OpenHospital]:
     """Open a hospital of the test's own, to break: it closes with the test."""
     with ExitStack() as running:
-        yield lambda: _open(running, tmp_path, Routing.NONE)
+        yield lambda peer="": _open(running, tmp_path, Routing.NONE, peer=peer)
 
 
 @pytest.fixture(scope="module")
@@ -177,12 +178,12 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
         yield _open(running, tmp_path_factory.mktemp("hospital"), Routing.EVERYTHING)
 
 
-def _open(running: ExitStack, folder: Path, routing: Routing) -> Hospital:
+def _open(running: ExitStack, folder: Path, routing: Routing, *, peer: str = "") -> Hospital:
     if find_orthanc() is None or shutil.which("storescu") is None:
         pytest.skip("Debian's orthanc and dcmtk are not installed")
     port = free_port()
     pacs = Orthanc(folder / "pacs", node=NodeAddress(NODE_AE, port), routing=routing)
-    configuration = CONFIGURATION.format(port=port, pacs_port=pacs.port)
+    configuration = CONFIGURATION.format(port=port, pacs_port=pacs.port, peer=peer)
     node = NodeProcess(folder / "node", configuration, ae_title=NODE_AE, port=port)
     running.enter_context(pacs)
     running.enter_context(node)
