@@ -178,9 +178,9 @@ def _status_tables() -> Iterator[str]:
     yield from _table(("Status", "Meaning", "When"), rows)
     yield _paragraph(
         "A C-ECHO is answered with 0000, every operation but these and the report of section 4.7 with 0211 "
-        "(unrecognized operation); a C-CANCEL has nothing to cancel and goes unanswered. What PS3.8 does not allow "
-        "ends the association with an A-ABORT: source 2, reason 1 for a PDU of unknown type, 2 for one that has "
-        "no place there, 6 for a value that is not valid, such as a PDU longer than asked for."
+        "(unrecognized operation); a C-CANCEL has nothing to cancel and goes unanswered. What PS3.8 does "
+        "not allow ends the association with an A-ABORT: source 2, reason 1 for a PDU of unknown type, 2 for "
+        "one that has no place there, 6 for a value that is not valid, such as a PDU longer than asked for."
     )
     yield "### 4.6 What the SCU does on a status of a C-STORE response\n"
     yield from _table(("Status", "Meaning", "Outcome"), list(_outcomes()))
