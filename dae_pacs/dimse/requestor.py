@@ -220,6 +220,7 @@ class Requestor:
         """End the association in good order (PS3.8 7.2); whatever the peer does, nothing hangs on it."""
         deadline = time.monotonic() + min(_RELEASE_TIMEOUT_S, self.peer.dimse_timeout_s)
         try:
+            self._connection.settimeout(_RELEASE_TIMEOUT_S)
             self._connection.sendall(_RELEASE_RQ)
             while True:
                 kind, _body = self._inbox.pdu(deadline)
