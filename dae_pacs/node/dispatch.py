@@ -19,8 +19,11 @@ from dae_pacs.spool.records import Instance, Job, NewDerived
 
 logger = logging.getLogger(__name__)
 
-STALL_S = 900.0
+STALL_S = 120.0
 """A worker that reports nothing for this long on one task is taken for hung: a decoder gone astray."""
+STALL_S_PER_MB = 15.0
+"""On top, for the largest object of the task: the slowest path measured takes 1 s for a megabyte of pixels (a
+UNet in float32 on two threads); compressed to a third, on a machine with other work, it stays below this."""
 RESTART_PAUSE_S = 1.0
 """Between a worker's death and the next one, so that a worker that can't start does not spin."""
 
@@ -159,7 +162,7 @@ class Dispatcher:
         images = self._ledger.pending_instances(job.id)
         return SeriesTask(
             job_id=job.id,
-            sources=tuple(Source(image.id, image.path, image.digest) for image in images),
+            sources=tuple(Source(image.id, image.path, image.digest, image.size_bytes) for image in images),
             model=job.model,
             strength=job.strength,
             description=job.description,
@@ -187,15 +190,16 @@ class Dispatcher:
         if self._pipe is None:
             raise EOFError
         self._pipe.send(task)
+        patience_s = stall_s(task.sources)
         last_word = time.monotonic()
         while True:
             if not self._beat(task.job_id):
                 self._end_worker()
                 return Failed("its lease ran out, and another worker has it")
             if not self._pipe.poll(min(5.0, self._settings.lease_s / 4)):
-                if time.monotonic() - last_word > STALL_S:
+                if time.monotonic() - last_word > patience_s:
                     self._end_worker()
-                    return Failed(f"no sign of life from the worker for {STALL_S:.0f} s; it was ended")
+                    return Failed(f"no sign of life from the worker for {patience_s:.0f} s; it was ended")
                 continue
             event: Event = self._pipe.recv()
             last_word = time.monotonic()
@@ -217,6 +221,11 @@ class Dispatcher:
         else:
             self._ledger.record_derived(job_id, event.instance_id, new=_as_new(event))
             self._results.ring()
+
+
+def stall_s(sources: Sequence[Source]) -> float:
+    """Say how long a worker may be silent over a series: it speaks after each image."""
+    return STALL_S + STALL_S_PER_MB * max((source.size_bytes for source in sources), default=0) / 1e6
 
 
 def _as_new(event: Derived) -> NewDerived:

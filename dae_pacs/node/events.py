@@ -18,6 +18,8 @@ class Source:
     path: Path
     digest: str
     """SHA-256 of the data set as it was received; part of the derived UID."""
+    size_bytes: int = 0
+    """Of its file; how long a worker may be silent over it depends on that."""
 
 
 @dataclass(frozen=True)

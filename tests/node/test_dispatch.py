@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 from pydicom import Dataset
 
+from dae_pacs import failpoints
 from dae_pacs.config.model import LogSettings, ModelSettings, Rule
 from dae_pacs.demo.phantoms import Study, ct_series, write_all
 from dae_pacs.dimse.scp import Incoming
 from dae_pacs.errors import SpoolError
 from dae_pacs.node.bell import Bell
-from dae_pacs.node.dispatch import Dispatcher, DispatchSettings
+from dae_pacs.node.dispatch import STALL_S, Dispatcher, DispatchSettings, stall_s
+from dae_pacs.node.events import Source
 from dae_pacs.node.receive import Receiver
 from dae_pacs.node.worker import WorkerSettings
 from dae_pacs.spool.files import SpoolFiles
@@ -65,3 +67,37 @@ def test_job_that_could_not_be_recorded_is_done_by_the_next_worker(tmp_path):
             dispatcher.stop(5)
         assert ledger.refusals == 0
         assert len(ledger.deliveries()) == 2
+
+
+def test_patience_with_a_silent_worker_grows_with_the_largest_object():
+    def source(megabytes: float) -> Source:
+        return Source(1, Path("x"), "d", int(megabytes * 1e6))
+
+    assert stall_s([source(0.5)] * 1000) < 150  # a CT series speaks after each slice
+    assert stall_s([source(0.5), source(1000)]) > 4 * 1000  # seconds that its forward passes take at worst
+    assert stall_s([]) == STALL_S
+
+
+@pytest.mark.slow
+def test_worker_that_hangs_is_ended_and_its_job_done_by_the_next(tmp_path, monkeypatch):
+    monkeypatch.setattr("dae_pacs.node.dispatch.STALL_S", 15.0)
+    monkeypatch.setenv(failpoints.VARIABLE, "decode.opening=delay:3600")
+    monkeypatch.setenv(failpoints.ONCE_VARIABLE, str(tmp_path))
+    files = SpoolFiles(tmp_path / "spool")
+    series = ct_series(Study(), slices=1, size=64)
+    with Ledger(files.ledger_path) as ledger:
+        for ds, path in zip(series, write_all(series, tmp_path / "study"), strict=True):
+            receive(files, ledger, ds, path)
+        ledger.promote_ready(time.time() + 100, quiet_s=0, idle_s=0)
+        worker = WorkerSettings("cpu", "xray_radiograph_denoising", None, files.root, LogSettings())
+        settings = DispatchSettings(worker, "DAE_PACS", lease_s=20.0, job_attempts=3)
+        dispatcher = Dispatcher(ledger, settings, work=Bell(), results=Bell())
+        deadline = time.monotonic() + 200
+        dispatcher.keep_running()
+        try:
+            while [job.status.value for job in ledger.jobs()] != ["done"]:
+                assert time.monotonic() < deadline, "the job was never done"
+                time.sleep(0.1)
+        finally:
+            dispatcher.stop(0.0)
+        assert (tmp_path / "decode.opening").exists(), "the first worker hung"
