@@ -69,10 +69,10 @@ class Outpost:
 
         return script
 
-    def run(self, script: Script, *, associations: int = 1) -> None:
+    def run(self, script: Script, *, associations: int = 1, timeout_s: float = TIMEOUT_S) -> None:
         self.bad.script = script
         for name, port in (("bad", self.bad.port), ("good", self.good.port)):
-            peer = PeerAddress("PACS", "127.0.0.1", port, TIMEOUT_S, TIMEOUT_S)
+            peer = PeerAddress("PACS", "127.0.0.1", port, timeout_s, timeout_s)
             destination = Destination(name, peer, associations=associations, breaker_after=3)
             self.couriers += [
                 Courier(self.spool, destination, calling_ae="NODE", results=Bell())
