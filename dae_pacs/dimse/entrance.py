@@ -26,6 +26,8 @@ class TurnedAway:
     calling_ae: str
     """As it called itself; empty where it did not come so far."""
     words: str
+    is_for_now: bool = False
+    """It may come again: there was no place left, which is no matter of security."""
 
 
 @dataclass(frozen=True)

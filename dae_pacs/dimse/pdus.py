@@ -35,6 +35,9 @@ SERVICE_USER: Final = 0  # PS3.8 Table 9-26, sources
 SERVICE_PROVIDER: Final = 2
 
 
+_TRANSIENT: Final = 2  # PS3.8 Table 9-21, result
+
+
 @dataclass(frozen=True)
 class Rejection:
     """Why no association is made: result, source and reason of PS3.8 Table 9-21, and words for the log."""
@@ -43,6 +46,11 @@ class Rejection:
     source: int
     reason: int
     words: str
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether the peer may try again: we are busy, and it is not unwelcome."""
+        return self.result == _TRANSIENT
 
     def encode(self) -> bytes:
         """Write the A-ASSOCIATE-RJ PDU."""

@@ -168,7 +168,9 @@ class StorageSCP:
         )
         if rejection is not None:
             _log_rejection(rejection, proposal, address)
-            self._entrance.turned_away(TurnedAway(address, proposal.calling_ae, rejection.words))
+            self._entrance.turned_away(
+                TurnedAway(address, proposal.calling_ae, rejection.words, is_for_now=rejection.is_transient)
+            )
             wire.say_last(rejection.encode())
             wire.linger()
             return
@@ -183,7 +185,10 @@ class StorageSCP:
         try:
             wire.secure(context)
         except PeerGoneError as error:
-            logger.warning("connection without TLS", extra={"address": address, "reason": str(error)})
+            logger.info("connection without a handshake", extra={"address": address, "reason": str(error)})
+            return False
+        except ProtocolError as error:
+            logger.warning("TLS handshake failed", extra={"address": address, "reason": str(error)})
             self._entrance.turned_away(TurnedAway(address, "", f"no TLS: {error}"))
             wire.say_last(b"")
             wire.linger()  # so that OpenSSL's alert arrives
@@ -191,7 +196,7 @@ class StorageSCP:
         der = wire.peer_certificate()
         certificate = of_der(der) if der is not None else None
         if certificate is not None:
-            logger.info("TLS", extra={"address": address, "certificate": certificate.subject})
+            logger.info("TLS handshake done", extra={"address": address, "certificate": certificate.subject})
             self._entrance.certificate_seen(address, certificate)
         return True
 

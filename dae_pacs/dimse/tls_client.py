@@ -10,7 +10,7 @@ from dae_pacs.dimse import certificates, tls_words
 from dae_pacs.dimse.addresses import PeerAddress
 from dae_pacs.dimse.certificates import Certificate
 from dae_pacs.dimse.tls import Identity, Reloading, client_context
-from dae_pacs.errors import PeerError
+from dae_pacs.errors import ConfigError, PeerError
 
 ANY_NAME: Final = "any"
 """In place of a name: the certificate may bear any."""
@@ -50,10 +50,14 @@ class ClientTls:
             minimum: the least version of TLS.
 
         Raises:
-            ConfigError: a file can't be used.
+            ConfigError: a file can't be used, or nothing is given by which to verify the peer.
         """
+        if not fingerprint and trust is None:
+            raise ConfigError(
+                "TLS to a peer: nothing is set by which to verify it; give tls_trust or tls_fingerprint"
+            )
         self._name = name
-        self._fingerprint = fingerprint
+        self._fingerprint = fingerprint or None
         trusted = None if fingerprint else trust
         files = (*(identity.files if identity else ()), *((trusted,) if trusted else ()))
         self._context = Reloading(

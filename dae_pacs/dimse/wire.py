@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Final
 
 from dae_pacs.dimse import tls_words
-from dae_pacs.errors import PeerGoneError
+from dae_pacs.errors import PeerGoneError, ProtocolError
 
 _BUFFER_BYTES: Final = 262144
 """Two PDUs of the size that we ask for: one system call fetches what has arrived meanwhile."""
@@ -44,7 +44,8 @@ class Wire:
         """Shake hands as the server of a TLS connection, before the deadline.
 
         Raises:
-            PeerGoneError: it came to nothing; the message says why, in words.
+            PeerGoneError: the connection ended, or the deadline passed.
+            ProtocolError: what came is not TLS, or not the one that we take; the message says why, in words.
         """
         try:
             self._connection = secured = context.wrap_socket(
@@ -54,6 +55,10 @@ class Wire:
                 raise PeerGoneError("the node is stopping")
             secured.settimeout(max(0.001, self._deadline - time.monotonic()))
             secured.do_handshake()
+        except ssl.SSLEOFError as error:
+            raise PeerGoneError("the peer closed the connection within the handshake") from error
+        except ssl.SSLError as error:
+            raise ProtocolError(tls_words.of_handshake(error)) from error
         except OSError as error:
             raise PeerGoneError(tls_words.of_handshake(error)) from error
 

@@ -250,3 +250,8 @@ def test_peer_that_does_not_know_our_signer_says_so(
     tls = ClientTls(identity(stranger_authority.issue("unknown")), trust=authority.certificate)
     with pytest.raises(PeerError, match=r"our certificate"):
         scu.echo(over_tls(tls_storescp().peer, tls), calling_ae="US")
+
+
+def test_peer_that_nothing_verifies_is_never_called() -> None:
+    with pytest.raises(ConfigError, match="nothing is set by which to verify it"):
+        ClientTls(None, trust=None)

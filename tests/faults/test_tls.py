@@ -4,6 +4,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import threading
 import time
 import warnings
 from contextlib import suppress
@@ -187,6 +188,27 @@ def test_rubbish_in_place_of_a_handshake_ends_the_connection(bastion: Bastion, r
     assert alert_of(stranger) != -1
     assert bastion.why_turned_away().startswith("no TLS: ")
     bastion.still_works()
+
+
+def test_connections_that_say_nothing_are_no_matter_of_security(bastion: Bastion) -> None:
+    for _ in range(20):
+        bastion.dial().close()
+    bastion.still_works()
+    assert bastion.turned_away == []
+
+
+def test_three_hundred_failed_handshakes_leave_no_socket_and_no_thread(bastion: Bastion) -> None:
+    bastion.still_works()
+    before = len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
+    for number in range(300):
+        stranger = bastion.dial().send(b"GET / HTTP/1.1\r\n\r\n" if number % 2 else client_hello()[:50])
+        if number % 2:
+            alert_of(stranger)
+        stranger.close()
+    deadline = time.monotonic() + 20
+    while (len(list(Path("/proc/self/fd").iterdir())), threading.active_count()) > before:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_association_request_in_plain_text_gets_no_pdu(bastion: Bastion) -> None:
