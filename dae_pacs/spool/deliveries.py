@@ -2,12 +2,9 @@
 
 import sqlite3
 from collections.abc import Sequence
-from pathlib import Path
 
 from dae_pacs.errors import SpoolError
 from dae_pacs.spool.backoff import LONGEST_BACKOFF_S, backoff_s
-from dae_pacs.spool.records import Delivery
-from dae_pacs.spool.rows import DELIVERY_COLUMNS, delivery_of
 from dae_pacs.spool.states import DeliveryStatus, check_transition
 
 
@@ -42,22 +39,6 @@ def revive(connection: sqlite3.Connection, instance_id: int, *, now: float) -> i
     ).rowcount
 
 
-def due(
-    connection: sqlite3.Connection, destination: str, *, now: float, limit: int, root: Path
-) -> list[Delivery]:
-    """List what may be sent to a destination now, longest due first; nothing while its breaker is open."""
-    if now < _closed_until(connection, destination):
-        return []
-    rows = connection.execute(
-        f"SELECT {DELIVERY_COLUMNS} FROM deliveries AS d JOIN instances AS i ON i.id = d.instance_id"  # noqa: S608
-        " JOIN series AS s ON s.id = i.series_id"
-        " WHERE d.destination = ? AND d.status = 'waiting' AND d.next_try_at <= ?"
-        " AND i.status IN ('kept', 'passed_over') ORDER BY d.next_try_at, d.id LIMIT ?",
-        (destination, now, limit),
-    )
-    return [delivery_of(row, root) for row in rows.fetchall()]
-
-
 def destinations_owed(connection: sqlite3.Connection) -> list[str]:
     """List the destinations that something waits for."""
     query = (
@@ -65,14 +46,6 @@ def destinations_owed(connection: sqlite3.Connection) -> list[str]:
         " SELECT destination FROM deliveries WHERE status = 'uncommitted' ORDER BY destination"
     )
     return [row["destination"] for row in connection.execute(query)]
-
-
-def next_due(connection: sqlite3.Connection, destination: str) -> float | None:
-    """Say when the next delivery to a destination falls due; None when none waits."""
-    (soonest,) = connection.execute(
-        "SELECT min(next_try_at) FROM deliveries WHERE destination = ? AND status = 'waiting'", (destination,)
-    ).fetchone()
-    return None if soonest is None else max(float(soonest), _closed_until(connection, destination))
 
 
 def is_failing(connection: sqlite3.Connection, destination: str) -> bool:
@@ -83,20 +56,6 @@ def is_failing(connection: sqlite3.Connection, destination: str) -> bool:
 def _closed_until(connection: sqlite3.Connection, destination: str) -> float:
     row = connection.execute("SELECT next_try_at FROM destinations WHERE name = ?", (destination,)).fetchone()
     return 0.0 if row is None else float(row["next_try_at"])
-
-
-def start(connection: sqlite3.Connection, ids: Sequence[int]) -> list[int]:
-    """Take waiting deliveries for sending; those that another sender took are left out of the answer."""
-    taken = []
-    for delivery_id in ids:
-        changed = connection.execute(
-            "UPDATE deliveries SET status = 'sending', attempts = attempts + 1"
-            " WHERE id = ? AND status = 'waiting'",
-            (delivery_id,),
-        ).rowcount
-        if changed:
-            taken.append(delivery_id)
-    return taken
 
 
 def settle(connection: sqlite3.Connection, delivery_id: int, *, warning: str | None, now: float) -> None:

@@ -213,53 +213,10 @@ class Ledger:
         with self._database.writing() as connection:
             return jobs.fail(connection, job_id, owner, reason=reason, max_attempts=max_attempts, now=now)
 
-    def due(self, destination: str, *, now: float, limit: int) -> list[Delivery]:
-        """List what may go to a destination now; nothing while its breaker is open."""
-        with self._database.reading() as connection:
-            return deliveries.due(connection, destination, now=now, limit=limit, root=self._root)
-
     def destinations_owed(self) -> list[str]:
         """List the destinations that something waits for, also those that are no peers any more."""
         with self._database.reading() as connection:
             return deliveries.destinations_owed(connection)
-
-    def next_due(self, destination: str) -> float | None:
-        """Say when the next delivery to a destination falls due; None when none waits."""
-        with self._database.reading() as connection:
-            return deliveries.next_due(connection, destination)
-
-    def sending(self, ids: Sequence[int]) -> list[int]:
-        """Take waiting deliveries for sending; send only those given back, the others are another's."""
-        with self._database.writing() as connection:
-            return deliveries.start(connection, ids)
-
-    def delivered(self, delivery_id: int, *, warning: str | None = None, now: float) -> None:
-        """Record that a destination has the instance."""
-        with self._database.writing() as connection:
-            deliveries.settle(connection, delivery_id, warning=warning, now=now)
-
-    def postpone(self, delivery_id: int, *, error: str, next_try_at: float) -> None:
-        """Put a delivery back into the queue for later."""
-        with self._database.writing() as connection:
-            deliveries.postpone(connection, delivery_id, error=error, next_try_at=next_try_at)
-
-    def bury(self, delivery_id: int, *, error: str) -> None:
-        """Give a delivery up until a person retries it."""
-        with self._database.writing() as connection:
-            deliveries.bury(connection, delivery_id, error=error)
-
-    def destination_failed(self, destination: str, *, now: float) -> float:
-        """Open a destination's breaker, for longer with each failure in a row; gives when to try again."""
-        with self._database.writing() as connection:
-            return deliveries.destination_failed(connection, destination, now=now)
-
-    def destination_ok(self, destination: str) -> None:
-        """Close a destination's breaker; costs no flush when it is closed."""
-        with self._database.reading() as connection:
-            if not deliveries.is_failing(connection, destination):
-                return
-        with self._database.writing() as connection:
-            deliveries.destination_ok(connection, destination)
 
     def removable(self, before: float, *, limit: int = 1000) -> list[Instance]:
         """List what arrived before a time and is owed to nobody, oldest first."""

@@ -101,8 +101,9 @@ def test_a_delivered_study_is_delivered(run: Run, ledger: Ledger, tmp_path: Path
     (delivery,) = ledger.deliveries()
 
     assert "1 on the way" in run("status").out
-    ledger.sending([delivery.id])
-    ledger.delivered(delivery.id, warning=None, now=time.time())
+    now = time.time()
+    ledger.outbox.claim("pacs", now=now, limit=1, breaker_after=5)
+    ledger.outbox.tell([Told(delivery.id, Fate.TAKEN)], now=now)
 
     assert "1/1" in run("status").out
     assert "Deliveries that are not done" not in run("status").out
@@ -112,9 +113,8 @@ def test_one_study_is_told_whole(run: Run, ledger: Ledger, tmp_path: Path) -> No
     plan = Plan("pass_over", rule="ct", reason="a scout view", destinations=("pacs",), forward_original=True)
     keep(ledger, tmp_path, "1.2.3", plan, count=2)
     keep(ledger, tmp_path, "9.9", DENOISE, patient="OTHER")
-    delivery = ledger.deliveries()[0]
-    ledger.sending([delivery.id])
-    ledger.bury(delivery.id, error="the peer can't read it")
+    (delivery,) = ledger.outbox.claim("pacs", now=time.time(), limit=1, breaker_after=5)
+    ledger.outbox.tell([Told(delivery.id, Fate.HOPELESS, "the peer can't read it")], now=time.time())
 
     ran = run("status", "--study", "1.2.3")
 

@@ -11,7 +11,8 @@ import pytest
 
 from dae_pacs.spool.files import SpoolFiles
 from dae_pacs.spool.ledger import Ledger
-from dae_pacs.spool.records import KeepOutcome, NewDerived, NewInstance, Plan
+from dae_pacs.spool.outbox import Fate, Told
+from dae_pacs.spool.records import Delivery, KeepOutcome, NewDerived, NewInstance, Plan
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
@@ -106,12 +107,27 @@ class Spool:
 
     def deliver(self, destination: str = "PACS", *, now: float = 1000.0) -> int:
         """Deliver all that is due."""
-        ids = self.ledger.sending(
-            [delivery.id for delivery in self.ledger.due(destination, now=now, limit=999)]
-        )
-        for delivery_id in ids:
-            self.ledger.delivered(delivery_id, now=now)
-        return len(ids)
+        taken = self.take(destination, now=now)
+        self.tell(taken, Fate.TAKEN, now=now)
+        return len(taken)
+
+    def due(self, destination: str = "PACS", *, now: float) -> list[Delivery]:
+        """List what waits and could be sent."""
+        return [
+            delivery
+            for delivery in self.ledger.deliveries(status="waiting", limit=999)
+            if delivery.destination == destination and delivery.next_try_at <= now and delivery.path.exists()
+        ]
+
+    def take(self, destination: str = "PACS", *, now: float = 1000.0) -> list[Delivery]:
+        """Take all that is due for sending."""
+        return self.ledger.outbox.claim(destination, now=now, limit=999, breaker_after=5)
+
+    def tell(
+        self, taken: list[Delivery], fate: Fate, words: str | None = None, *, now: float = 1000.0
+    ) -> None:
+        """Tell the same of all that was taken."""
+        self.ledger.outbox.tell([Told(delivery.id, fate, words) for delivery in taken], now=now)
 
 
 @pytest.fixture

@@ -75,7 +75,7 @@ def test_a_job_goes_to_one_worker_and_ends_done(spool):
     assert spool.ledger.finish_job(job_id, "one", stages={"decode": 0.5}, now=201.0) == "done"
     job = spool.ledger.job(job_id)
     assert (job.status, job.stages, job.finished_at) == ("done", {"decode": 0.5}, 201.0)
-    assert len(spool.ledger.due("PACS", now=201.0, limit=9)) == 1
+    assert len(spool.due(now=201.0)) == 1
 
 
 def test_recording_a_derived_object_twice_owes_it_once(spool):
@@ -271,7 +271,7 @@ def test_a_pause_that_a_clock_set_back_made_endless_is_forgotten_at_start(spool)
 def test_recover_takes_back_what_the_last_node_had_in_hand(spool):
     spool.keep("1.1")
     job_id = spool.denoise()
-    spool.ledger.sending([d.id for d in spool.ledger.due("PACS", now=300, limit=9)])
+    assert spool.take(now=300.0)
     spool.keep("1.2", SeriesInstanceUID="1.2.9", association="a2")
     spool.claim(now=300.0)
     spool.reopen()
@@ -279,5 +279,5 @@ def test_recover_takes_back_what_the_last_node_had_in_hand(spool):
     recovery = spool.ledger.recover(400.0)
     assert (recovery.jobs, recovery.deliveries, recovery.associations) == (1, 1, 2)
     assert spool.ledger.job(job_id).status == "done"
-    assert len(spool.ledger.due("PACS", now=400.0, limit=9)) == 1
+    assert len(spool.due(now=400.0)) == 1
     assert spool.ledger.claim_job("worker", lease_s=60, now=400.0) is not None

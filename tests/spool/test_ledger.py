@@ -110,14 +110,14 @@ def test_threads_share_one_ledger(spool):
     for thread in threads:
         thread.join(60)
     assert spool.ledger.counts()["instances"] == {"received kept": 40}
-    taken = [d.id for d in spool.ledger.due("PACS", now=1e9, limit=99)]
+    due = {delivery.id for delivery in spool.due(now=1e9)}
     answers = []
-    threads = [threading.Thread(target=lambda: answers.append(spool.ledger.sending(taken))) for _ in range(3)]
+    threads = [threading.Thread(target=lambda: answers.append(spool.take(now=1e9))) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert sorted(delivery_id for answer in answers for delivery_id in answer) == sorted(taken)
+    assert sorted(delivery.id for answer in answers for delivery in answer) == sorted(due)
 
 
 def test_everything_is_there_after_reopening(spool):
@@ -291,11 +291,11 @@ def _write_beyond_the_limit(path, answers):
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
-        ledger.destination_failed("PACS", now=1.0)
+        ledger.outbox.failed("PACS", error="x", now=1.0)
     except SpoolError as error:
         answers.put(str(error))
     resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-    ledger.destination_failed("PACS", now=1.0)
+    ledger.outbox.failed("PACS", error="x", now=1.0)
     answers.put(str(spool_files.root))
 
 
@@ -342,7 +342,6 @@ def test_no_statement_of_the_hot_path_scans_a_table(spool):
     spool.ledger.fail_job(job_id, "worker", reason="x", max_attempts=1, now=200.0)
     spool.ledger.release_expired(1e9)
     spool.deliver()
-    spool.ledger.next_due("PACS")
     for instance in spool.ledger.removable(1e9):
         spool.ledger.remove(instance.id)
     spool.ledger.study_story("1.2")

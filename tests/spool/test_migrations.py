@@ -34,7 +34,7 @@ def _schema(path):
 
 def test_a_ledger_of_version_2_goes_on_with_what_it_holds(spool):
     spool.keep(plan=Plan("forward", destinations=("PACS",)))
-    spool.ledger.destination_failed("PACS", now=50.0)
+    spool.ledger.outbox.failed("PACS", error="x", now=50.0)
     spool.ledger.close()
     new = _schema(spool.files.ledger_path)
     connection = sqlite3.connect(spool.files.ledger_path)

@@ -56,10 +56,10 @@ def test_a_lost_original_is_reported_and_rejected_and_repaired_by_sending_it_aga
     assert not spool.ledger.pending_instances(job_id)
     assert spool.ledger.finish_job(job_id, "worker", stages={}, now=200.0) == "failed"
     assert "send it again" in spool.ledger.study_story("1.2").rejected[0].reason
-    assert not spool.ledger.due("PACS", now=1e9, limit=9)
+    assert not spool.due(now=1e9)
     assert spool.ledger.retry(now=200.0).deliveries == 0, "there is nothing to send"
     assert spool.keep("1.1", received_at=300.0) == KeepOutcome.AGAIN
-    assert len(spool.ledger.due("PACS", now=300.0, limit=9)) == 1
+    assert len(spool.due(now=300.0)) == 1
     assert spool.denoise(now=400.0) == job_id
     assert spool.deliver() == 2
 
@@ -70,7 +70,7 @@ def test_a_lost_result_that_is_owed_is_made_again_from_its_source_and_delivered_
     spool.made("1.1").path.unlink()
     result = spool.ledger.reconcile(spool.files)
     assert result.remade == 1
-    assert not spool.ledger.due("PACS", now=1e9, limit=9), "not while its file is gone"
+    assert not spool.due(now=1e9), "not while its file is gone"
     assert spool.denoise(now=300.0) == job_id
     assert spool.deliver() == 1
     assert spool.ledger.counts()["deliveries"] == {"delivered": 1}

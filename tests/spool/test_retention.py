@@ -3,6 +3,7 @@
 import pytest
 
 from dae_pacs.errors import SpoolError
+from dae_pacs.spool.outbox import Fate
 from dae_pacs.spool.records import KeepOutcome, Plan
 
 LONG_AFTER = 1e6
@@ -21,10 +22,9 @@ def test_original_and_result_stay_until_the_result_is_delivered(spool):
     spool.ledger.record_derived(job_id, image.id, new=spool.made("1.1"))
     spool.ledger.finish_job(job_id, "worker", stages={}, now=201.0)
     assert removable(spool) == set(), "the result waits"
-    (delivery,) = spool.ledger.due("PACS", now=300.0, limit=9)
-    spool.ledger.sending([delivery.id])
+    taken = spool.take(now=300.0)
     assert removable(spool) == set(), "the result is under way"
-    spool.ledger.bury(delivery.id, error="A900")
+    spool.tell(taken, Fate.HOPELESS, "A900")
     assert removable(spool) == set(), "a person may retry it"
     spool.ledger.retry(now=300.0)
     spool.deliver()
