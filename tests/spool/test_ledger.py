@@ -239,7 +239,7 @@ def _open_as_nobody(path, answers):
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 def test_a_ledger_that_may_not_be_written_is_refused_in_words(new_spool, tmp_path):
     spool = new_spool("spool")
-    for folder in (tmp_path, *tmp_path.parents[:3]):
+    for folder in (spool.root, tmp_path, *tmp_path.parents[:3]):
         folder.chmod(0o755)
     spool.keep()
     spool.ledger.close()
