@@ -6,6 +6,7 @@ can do decides, never a clock, so that one machine chooses the same way at each 
 """
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ EDGES_SIGMA = (20, 200, 1000)
 """Heights of the built-in image's steps: soft tissue, bone in a radiograph, bone in a CT."""
 
 LAYER_BY_LAYER = "float32, layer by layer"
+LAST_RESORT = "float32, layer by layer, without oneDNN"
 BOTTOM_IN_BFLOAT16: Precision = (torch.float32, torch.float32, torch.float32, torch.bfloat16)
 """A third of the work, where rounding does not reach the finest noise: measured within 0.02 sigma. Two levels
 of four in bfloat16 were 0.033 sigma off at worst, all of it 0.08 (docs/performance.md)."""
@@ -75,6 +77,27 @@ def choose(network: nn.Module, device: torch.device) -> Way:
 def layer_by_layer(network: nn.Module) -> Way:
     """Run the network as it is defined."""
     return _way(LAYER_BY_LAYER, network.to(memory_format=torch.channels_last), 0.0)  # type: ignore[call-overload]
+
+
+def last_resort(network: nn.Module) -> Way:
+    """Run the network as it is defined without oneDNN: where memory was short, that may refuse for good."""
+    return _way(LAST_RESORT, _WithoutOneDNN(network), 0.0)
+
+
+class _WithoutOneDNN(nn.Module):
+    """A network whose convolutions are PyTorch's own."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.grid_px, self.overlap_px = network.grid_px, network.overlap_px
+
+    def forward(self, z: Tensor) -> Tensor:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of TF32 on processors that have none
+            with torch.backends.mkldnn.flags(enabled=False):
+                made: Tensor = self.network(z)
+        return made
 
 
 def built_in_image() -> Tensor:

@@ -6,17 +6,18 @@ out = invert(z + s · clamp(f(z) − z)), z the stabilised image, s the strength
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from dae_pacs.denoise.bundle import Bundle, load_bundle
-from dae_pacs.denoise.choice import Way, choose
-from dae_pacs.denoise.on_device import Launched, Settings, launch
+from dae_pacs.denoise.choice import LAST_RESORT, Way, choose, last_resort
+from dae_pacs.denoise.on_device import Launched, Settings, host_memory, launch, not_finite
 from dae_pacs.denoise.passes import (
     Budget,
     Place,
@@ -118,7 +119,8 @@ class TorchDenoiser:
         if strength == 0 or frames.size == 0:
             return frames.copy()
         settings = Settings(noise, strength, self._bundle.clamp_sigma)
-        out = np.empty_like(frames)
+        room = host_memory(frames.shape, self._device)
+        out: NDArray[np.float32] = room.numpy()
         first = 0
         while first < len(frames):
             if self._is_resting:
@@ -126,9 +128,8 @@ class TorchDenoiser:
                 out[rest] = self._spare.denoise(frames[rest], keep[rest], noise=noise, strength=strength)
                 break
             try:
-                for part, new in self._batches(frames, keep, settings, first):
-                    out[part] = new
-                    first = part.stop
+                for done in self._batches(frames, keep, settings, room=room, first=first):
+                    first = done
             except (MemoryError, RuntimeError) as problem:
                 if not is_out_of_memory(problem):
                     raise
@@ -137,27 +138,42 @@ class TorchDenoiser:
         return out
 
     def _batches(
-        self, frames: NDArray[np.float32], keep: NDArray[np.bool_], settings: Settings, first: int
-    ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-        """Denoise from frame `first` on, batch by batch; a GPU has the next before the last is taken."""
+        self,
+        frames: NDArray[np.float32],
+        keep: NDArray[np.bool_],
+        settings: Settings,
+        *,
+        room: Tensor,
+        first: int,
+    ) -> Iterator[int]:
+        """Denoise from a frame on into `room`, batch by batch; yield how many frames are done.
+
+        A GPU has the next batch before the last one is waited for.
+        """
         size = self._budget.batch_of(frames.shape[1:])
-        on_way: tuple[slice, Launched] | None = None
+        on_way: tuple[int, Launched] | None = None
         for start in range(first, len(frames), size):
             part = slice(start, min(start + size, len(frames)))
             if self._device.type == "cpu":
-                yield part, self._on_cpu(frames[part], keep[part], settings)
+                room[part] = torch.from_numpy(self._on_cpu(frames[part], keep[part], settings))
+                yield part.stop
                 continue
-            launched = launch(frames[part], keep[part], settings=settings, place=self._place)
+            launched = launch(
+                frames[part], keep[part], settings=settings, place=self._place, result=room[part]
+            )
             if on_way is not None:
-                yield on_way[0], on_way[1].wait()
-            on_way = part, launched
+                on_way[1].wait()
+                yield on_way[0]
+            on_way = part.stop, launched
         if on_way is not None:
-            yield on_way[0], on_way[1].wait()
+            on_way[1].wait()
+            yield on_way[0]
 
     def _on_cpu(
         self, frames: NDArray[np.float32], keep: NDArray[np.bool_], settings: Settings
     ) -> NDArray[np.float32]:
         """Denoise (frames, rows, columns); what overflows on the way is found at its end."""
+        _check_finite(frames, keep)
         x, clamp = _filled(frames, keep), settings.clamp_sigma
         with np.errstate(over="ignore", invalid="ignore"), torch.inference_mode():
             z = settings.noise.stabilise(x)
@@ -198,6 +214,10 @@ class TorchDenoiser:
             self._resting_until = time.monotonic() + REST_S
             self._budget.pixels = self._most_pixels
             logger.warning("GPU out of memory, the CPU takes its place", extra={"seconds": REST_S})
+        elif self.way.name != LAST_RESORT:
+            self._place = replace(self._place, way=last_resort(self._bundle.network()))
+            self._budget.pixels = max(min(self._most_pixels, tried_pixels) // 8, LEAST_PIXELS)
+            logger.warning("out of memory, going on without oneDNN", extra={"pixels": self._budget.pixels})
         else:
             raise ServiceError(
                 f"Device {self._device} has too little memory left for {self._budget.pixels} pixels "
@@ -244,13 +264,13 @@ def _check(frames: NDArray[np.float32], keep: NDArray[np.bool_], strength: float
         )
     if not 0 <= strength <= 1:
         raise PixelError(f"Strength {strength} is out of range; expected 0 (nothing) to 1 (all the noise).")
+
+
+def _check_finite(frames: NDArray[np.float32], keep: NDArray[np.bool_]) -> None:
     for frame, kept in zip(frames, keep, strict=True):
         bad = ~np.isfinite(frame)
         if bad.any() and (bad & ~kept).any():
-            raise PixelError(
-                f"{int((bad & ~kept).sum())} pixels are NaN or infinite and not marked as padding; "
-                "expected finite values. Such an image is passed on as it is."
-            )
+            raise not_finite(int((bad & ~kept).sum()))
 
 
 def _filled(frames: NDArray[np.float32], keep: NDArray[np.bool_]) -> NDArray[np.float32]:

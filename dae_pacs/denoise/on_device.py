@@ -30,40 +30,52 @@ class Settings:
 
 @dataclass(frozen=True)
 class Launched:
-    """A batch on its way through the GPU."""
+    """A batch on its way through the device."""
 
     way: Way
-    result: Tensor
-    """(frames, rows, columns) float32 in pinned memory, once `done` has come."""
     extremes: Tensor
-    is_finite: Tensor
+    broken: Tensor
+    """(2,): how many pixels were not finite on the way in, and on the way out, and not to be kept."""
     done: torch.cuda.Event | None
 
-    def wait(self) -> NDArray[np.float32]:
+    def wait(self) -> None:
         """Wait for it, and refuse what is no image.
 
         Raises:
             ModelError: the network gave what no denoised image is.
-            PixelError: the result is not finite.
+            PixelError: the frames held, or the result holds, what is not finite.
         """
         if self.done is not None:
             self.done.synchronize()
+        came, left = (int(count) for count in self.broken.cpu())
+        if came:
+            raise not_finite(came)
         refuse_broken(self.way, self.extremes)
-        if not self.is_finite.item():
+        if left:
             raise PixelError(
                 "Denoising made values that are not finite; nothing was written. "
                 "The image's values may be far outside what a detector gives: check its rescale slope."
             )
-        return self.result.numpy()
+
+
+def host_memory(shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """Make room for results, float32: pinned for a GPU, which writes there by itself."""
+    return torch.empty(shape, dtype=torch.float32, pin_memory=device.type == "cuda")
 
 
 @torch.inference_mode()
 def launch(
-    frames: NDArray[np.float32], keep: NDArray[np.bool_], *, settings: Settings, place: Place
+    frames: NDArray[np.float32],
+    keep: NDArray[np.bool_],
+    *,
+    settings: Settings,
+    place: Place,
+    result: Tensor,
 ) -> Launched:
     """Start to denoise frames, (frames, rows, columns) float32, on a device.
 
-    Host memory is pinned, so that copies run beside the work on the batch before.
+    Copies go through pinned memory, so that they run beside the work on the batch before. `result` is of the
+    same shape, from `host_memory`; it holds the outcome when `wait` comes back.
     """
     device = place.device
     x, kept = (_bring(part, device) for part in (frames, keep))
@@ -75,15 +87,20 @@ def launch(
     found = extremes(z, made)
     step = made.sub_(z).clamp_(-settings.clamp_sigma, settings.clamp_sigma)
     new = transform.change(seen, z, step.mul_(settings.strength).add_(z), strength=settings.strength)
-    is_finite = (torch.isfinite(new) | kept).all()
-    new = torch.where(kept, x, new)[:, 0]
-    is_cuda = device.type == "cuda"
-    result = torch.empty(new.shape, dtype=new.dtype, pin_memory=is_cuda)
-    result.copy_(new, non_blocking=True)
-    done = torch.cuda.Event() if is_cuda else None  # type: ignore[no-untyped-call]
+    broken = torch.stack([(part & ~kept).sum() for part in (bad, ~torch.isfinite(new))])
+    result.copy_(torch.where(kept, x, new)[:, 0], non_blocking=True)
+    done = torch.cuda.Event() if device.type == "cuda" else None  # type: ignore[no-untyped-call]
     if done is not None:
         done.record()
-    return Launched(place.way, result, found, is_finite, done)
+    return Launched(place.way, found, broken, done)
+
+
+def not_finite(count: int) -> PixelError:
+    """Say that so many pixels of an image are no numbers."""
+    return PixelError(
+        f"{count} pixels are NaN or infinite and not marked as padding; "
+        "expected finite values. Such an image is passed on as it is."
+    )
 
 
 def _bring(part: NDArray[np.generic], device: torch.device) -> Tensor:

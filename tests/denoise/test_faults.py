@@ -11,7 +11,7 @@ from dae_pacs.denoise import engine
 from dae_pacs.denoise.bundle import load_bundle
 from dae_pacs.denoise.choice import Way, choose, layer_by_layer
 from dae_pacs.denoise.engine import LEAST_PIXELS, TorchDenoiser
-from dae_pacs.denoise.on_device import DeviceNoise, Settings, launch
+from dae_pacs.denoise.on_device import DeviceNoise, Settings, host_memory, launch
 from dae_pacs.denoise.passes import Budget, Place
 from dae_pacs.errors import ModelError, PixelError, ServiceError
 from dae_pacs.noise.model import NoiseModel, affine
@@ -151,6 +151,7 @@ def gpu_without_memory(bundle_folder, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
     monkeypatch.setattr(engine, "launch", launch_nothing)
+    monkeypatch.setattr(engine, "host_memory", lambda shape, _device: torch.empty(shape))
     denoiser = TorchDenoiser(
         load_bundle(bundle_folder),
         device=torch.device("cuda", 0),
@@ -189,7 +190,9 @@ def test_steps_on_a_device_give_what_numpy_gives(bundle_folder, frames, levels):
     keep[:, :5] = True
     x[0, 0, 0] = np.nan
     place = Place(CPU, layer_by_layer(network), Budget(1 << 20))
-    there = launch(x, keep, settings=Settings(noise, 0.7, 3.0), place=place).wait()
+    result = host_memory(x.shape, CPU)
+    launch(x, keep, settings=Settings(noise, 0.7, 3.0), place=place, result=result).wait()
+    there = result.numpy()
     here = TorchDenoiser(
         load_bundle(bundle_folder), device=CPU, choose_way=lambda network, _device: layer_by_layer(network)
     ).denoise(x, keep, noise=noise, strength=0.7)
@@ -204,3 +207,18 @@ def test_what_the_network_leaves_alone_stays_bit_for_bit_on_a_device(frames):
     z = transform.stabilise(x)
     assert np.array_equal(z.numpy(), NOISE.stabilise(frames))
     assert torch.equal(transform.change(x, z, z.clone(), strength=0.7), x)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_refused_on_a_device(bundle_folder, frames, value):
+    frames[1, 3, 4:6] = value
+    place = Place(CPU, layer_by_layer(load_bundle(bundle_folder).network()), Budget(1 << 20))
+    launched = launch(
+        frames,
+        np.zeros(frames.shape, dtype=bool),
+        settings=Settings(NOISE, 0.7, 3.0),
+        place=place,
+        result=host_memory(frames.shape, CPU),
+    )
+    with pytest.raises(PixelError, match="2 pixels are NaN or infinite"):
+        launched.wait()
