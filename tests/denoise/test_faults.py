@@ -9,7 +9,7 @@ from torch import nn
 
 from dae_pacs.denoise import engine
 from dae_pacs.denoise.bundle import load_bundle
-from dae_pacs.denoise.choice import Way, choose, layer_by_layer
+from dae_pacs.denoise.choice import LAST_RESORT, Way, choose, last_resort, layer_by_layer
 from dae_pacs.denoise.engine import LEAST_PIXELS, TorchDenoiser
 from dae_pacs.denoise.on_device import DeviceNoise, Settings, host_memory, launch
 from dae_pacs.denoise.passes import Budget, Place
@@ -127,7 +127,19 @@ def test_out_of_memory_halves_batches_then_tiles_and_changes_nothing(bundle_fold
     assert denoiser.batch_pixels < frames[0].size
 
 
-def test_device_without_any_room_says_so(bundle_folder, frames):
+def test_onednn_that_refuses_for_good_is_done_without(bundle_folder, frames, caplog):
+    denoiser = with_network(bundle_folder, lambda network: Cramped(network, 0))
+    expected = denoise(with_network(bundle_folder, lambda network: network), frames)
+    assert np.abs(denoise(denoiser, frames) - expected).max() < 0.05
+    assert denoiser.way.name == LAST_RESORT
+    assert "going on without oneDNN" in caplog.text
+
+
+def test_device_without_any_room_says_so(bundle_folder, frames, monkeypatch):
+    def cramped_too(network):
+        return replace(last_resort(network), network=Cramped(network, 0))
+
+    monkeypatch.setattr(engine, "last_resort", cramped_too)
     denoiser = with_network(bundle_folder, lambda network: Cramped(network, 0))
     with pytest.raises(ServiceError, match=f"too little memory left for {LEAST_PIXELS} pixels"):
         denoise(denoiser, frames)
