@@ -4,12 +4,11 @@ Everything else in the house serves these few steps. They know no network, no le
 in, a `Denoiser` is given, and what happened is reported.
 """
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
+from itertools import accumulate, chain, pairwise
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,21 +25,29 @@ from dae_pacs.image.pixel_file import pixel_file
 from dae_pacs.image.pixels import Image, decode_run, encode, open_image
 from dae_pacs.image.removed import difference
 from dae_pacs.node.events import Calibrated, Derived, Event, Finished, Rejected, SeriesTask, Source
+from dae_pacs.node.overlap import Behind, ahead, one_at_a_time
+from dae_pacs.node.runs import ObjectRuns, Run, batches
+from dae_pacs.node.stopwatch import Stopwatch
 from dae_pacs.noise.model import NoiseModel
 
 CALIBRATION_FRAMES = 8
 """Frames sampled across a series to measure its noise: enough flat area, little time."""
 
+NOT_DENOISED = "none of its pixels were denoised"
+
 NameFile = Callable[[Source, Dataset], Path]
 """Chooses where a derived object is written, from its source and its own header."""
 
 T = TypeVar("T")
+PixelType = TypeVar("PixelType", bound=np.generic)
 
 
 def denoise_series(
     task: SeriesTask, denoiser: Denoiser, report: Callable[[Event], None], *, name_file: NameFile
 ) -> None:
-    """Denoise one series, image by image and a run of frames at a time, under one noise model.
+    """Denoise one series under one noise model, a batch of frames at a time.
+
+    The next batch is decoded and the last one written while one is denoised.
 
     Args:
         task: the files and the rule's settings.
@@ -52,20 +59,15 @@ def denoise_series(
         OSError: a result can't be written.
         ServiceError: the device can't go on.
     """
-    work = _Work(task, denoiser, name_file, _Reader(), Stopwatch())
+    work, report = _Work(task, denoiser, name_file, _Reader(), Stopwatch()), one_at_a_time(report)
     noise = _noise_of(work)
     if noise is not None:
         report(Calibrated(noise.to_json()))
-    for source in task.sources:
-        try:
+    with Behind[list[Run]](lambda done: _write_all(work, done, report)) as writer:
+        for batch in ahead(batches(_runs(work), denoiser.batch_pixels)):
             if noise is None:  # not one of the sampled images decoded
-                noise = denoiser.calibrate(*_sample(work, source))
-                report(Calibrated(noise.to_json()))
-            derived, path = _denoise_object(work, source, noise)
-        except InputError as error:
-            report(Rejected(source.instance_id, str(error)))
-        else:
-            report(_as_event(source, derived, path))
+                noise = _noise_of_first(work, batch, report)
+            writer.give(batch if noise is None else _denoise(work, batch, noise))
     report(Finished(dict(work.clock.seconds)))
 
 
@@ -85,7 +87,7 @@ class _Work:
     denoiser: Denoiser
     name_file: NameFile
     reader: _Reader
-    clock: "Stopwatch"
+    clock: Stopwatch
 
     @property
     def strength(self) -> float:
@@ -113,6 +115,17 @@ def _noise_of(work: _Work) -> NoiseModel | None:
         return work.denoiser.calibrate(frames, keep) if frames else None
 
 
+def _noise_of_first(work: _Work, batch: list[Run], report: Callable[[Event], None]) -> NoiseModel | None:
+    """Measure the noise on the first run of a batch that decoded; None where there is none."""
+    decoded = next((run.decoded for run in batch if run.decoded is not None), None)
+    if decoded is None:
+        return None
+    with work.clock.stage("calibrate"):
+        noise = work.denoiser.calibrate(list(decoded.values), list(decoded.keep))
+    report(Calibrated(noise.to_json()))
+    return noise
+
+
 def _sample(work: _Work, source: Source) -> tuple[list[NDArray[np.float32]], list[NDArray[np.bool_]]]:
     """Decode one image's share of the frames to measure on."""
     count = max(1, CALIBRATION_FRAMES // len(work.task.sources))
@@ -123,29 +136,74 @@ def _sample(work: _Work, source: Source) -> tuple[list[NDArray[np.float32]], lis
     return [run.values[0] for run in runs], [run.keep[0] for run in runs]
 
 
-def _denoise_object(work: _Work, source: Source, noise: NoiseModel) -> tuple[Dataset, Path]:
-    """Denoise one object into a derived file; return its header and its place."""
-    clock = work.clock
-    reach("decode.opening")
-    with clock.stage("decode"):
-        image = work.reader.open(source.path)
-    with clock.stage("encode"):
-        derived = _derive_header(work, source, image, noise)
-        path = work.name_file(source, derived)
+def _runs(work: _Work) -> Iterator[Run]:
+    for source in work.task.sources:
+        try:
+            reach("decode.opening")
+            with work.clock.stage("decode"):
+                image = work.reader.open(source.path)
+            for first, stop in image.layout.runs():
+                with work.clock.stage("decode"):
+                    decoded = work.reader.decode(image, first, stop)
+                yield Run(source, stop == image.layout.frames, image, decoded)
+        except InputError as error:
+            yield Run(source, is_last=True, error=error)
+
+
+def _denoise(work: _Work, batch: list[Run], noise: NoiseModel) -> list[Run]:
+    """Denoise a batch; where its pixels are refused, one run at a time, to find those that are to blame."""
+    decoded = [run.decoded for run in batch if run.decoded is not None]
+    if not decoded:
+        return batch
+    values = _joined([one.values for one in decoded])
+    keep = _joined([one.keep for one in decoded])
+    reach("infer.starting")
+    try:
+        with work.clock.stage("denoise"):
+            clean = work.denoiser.denoise(values, keep, noise=noise, strength=work.strength)
+    except InputError as error:
+        if len(batch) == 1:
+            return [replace(batch[0], noise=noise, error=error)]
+        return [done for run in batch for done in _denoise(work, [run], noise)]
+    reach("infer.done")
+    stops = list(accumulate(len(one.values) for one in decoded))
+    parts = iter([clean[first:stop] for first, stop in pairwise([0, *stops])])
+    return [run if run.decoded is None else replace(run, noise=noise, clean=next(parts)) for run in batch]
+
+
+def _joined(parts: list[NDArray[PixelType]]) -> NDArray[PixelType]:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _write_all(work: _Work, done: Iterator[list[Run]], report: Callable[[Event], None]) -> None:
+    """Write the derived objects and report them, while the next batch is denoised."""
+    stream = chain.from_iterable(done)
+    for first in stream:
+        runs = ObjectRuns(first, stream)
+        try:
+            derived, path = _write_object(work, first, runs)
+        except InputError as error:
+            runs.skip()
+            report(Rejected(first.source.instance_id, str(error)))
+        else:
+            report(_as_event(first.source, derived, path))
+
+
+def _write_object(work: _Work, first: Run, runs: Iterable[Run]) -> tuple[Dataset, Path]:
+    """Write one derived object from its runs; return its header and its place."""
+    if first.image is None or first.noise is None:
+        raise first.error or InputError(NOT_DENOISED)
+    with work.clock.stage("encode"):
+        derived = _derive_header(work, first.source, first.image, first.noise)
+        path = work.name_file(first.source, derived)
         reach("derive.writing")
         with pixel_file(path, derived, with_extremes=True) as add:
-            for first, stop in image.layout.runs():
-                with clock.stage("decode"):
-                    decoded = work.reader.decode(image, first, stop)
-                reach("infer.starting")
-                with clock.stage("denoise"):
-                    clean = work.denoiser.denoise(
-                        decoded.values, decoded.keep, noise=noise, strength=work.strength
-                    )
-                reach("infer.done")
-                stored = encode(clean, decoded)
+            for run in runs:
+                if run.clean is None or run.decoded is None:
+                    raise run.error or InputError(NOT_DENOISED)
+                stored = encode(run.clean, run.decoded)
                 if work.task.kind == "removed":
-                    stored = difference(decoded.stored, stored, decoded.layout)
+                    stored = difference(run.decoded.stored, stored, run.decoded.layout)
                 add(stored)
     reach("derive.written")
     return derived, path
@@ -193,23 +251,3 @@ def spread(items: Sequence[T], count: int) -> list[T]:
     if len(items) <= count:
         return list(items)
     return [items[round(k * (len(items) - 1) / max(1, count - 1))] for k in range(count)]
-
-
-class Stopwatch:
-    """Adds up the wall seconds spent in each named stage; a stage within a stage counts for itself alone."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._inner_s = 0.0
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Count the block's wall time under `name`, whether or not it fails."""
-        outer_inner_s, self._inner_s = self._inner_s, 0.0
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            elapsed = time.perf_counter() - start
-            self.seconds[name] = self.seconds.get(name, 0.0) + elapsed - self._inner_s
-            self._inner_s = outer_inner_s + elapsed

@@ -1,3 +1,4 @@
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
+from dae_pacs.errors import ModelError, PixelError
 from dae_pacs.image import layout
 from dae_pacs.image.files import file_digest, read
 from dae_pacs.image.pixels import decode, decode_run
@@ -155,3 +157,108 @@ def test_radiograph_that_is_measured_and_denoised_is_decoded_once(make_task, den
     monkeypatch.setattr(pipeline, "decode_run", counted)
     run(make_task(slices=1), denoiser)
     assert decoded == [(0, 1)]
+
+
+class Batched:
+    """Passes its batches on to another denoiser, and remembers or refuses them."""
+
+    def __init__(self, inner, *, slices: int, fail=None) -> None:
+        self.inner, self.identity, self.calibrate = inner, inner.identity, inner.calibrate
+        self.batch_pixels = slices * 64 * 64
+        self.fail = fail or (lambda _frames, _count: None)
+        self.batches: list[int] = []
+
+    def denoise(self, frames, keep, **settings):
+        self.batches.append(len(frames))
+        self.fail(frames, len(self.batches))
+        return self.inner.denoise(frames, keep, **settings)
+
+
+@pytest.mark.parametrize(("slices", "expected"), [(1, [1] * 5), (2, [2, 2, 1]), (99, [5])])
+def test_slices_of_a_series_go_through_the_model_together(make_task, denoiser, slices, expected):
+    task = make_task(slices=5)
+    alone = [dcmread(e.path).PixelData for e in run(task, denoiser) if isinstance(e, Derived)]
+    batched = Batched(denoiser, slices=slices)
+    derived = [event for event in run(task, batched) if isinstance(event, Derived)]
+    assert batched.batches == expected
+    assert [event.instance_id for event in derived] == [0, 1, 2, 3, 4]
+    assert [dcmread(event.path).PixelData for event in derived] == alone
+
+
+def test_images_of_other_shapes_are_not_put_together(make_task, denoiser, tmp_path):
+    small, large = make_task(slices=2), make_task(slices=1)
+    ds = dcmread(large.sources[0].path)
+    ds.Rows, ds.PixelData = 32, ds.PixelData[: 32 * 64 * 2]
+    ds.save_as(tmp_path / "half.dcm", enforce_file_format=True)
+    odd = Source(9, tmp_path / "half.dcm", "9")
+    task = replace(small, sources=(small.sources[0], odd, small.sources[1]))
+    batched = Batched(denoiser, slices=9)
+    assert sum(isinstance(event, Derived) for event in run(task, batched)) == 3
+    assert batched.batches == [1, 1, 1]
+
+
+def test_image_that_is_to_blame_is_found_in_a_batch(make_task, denoiser):
+    task = make_task(slices=4)
+    bad = decode(dcmread(task.sources[2].path)).values[0]
+
+    def refuse_bad(frames, _count):
+        if any(np.array_equal(frame, bad) for frame in frames):
+            raise PixelError("4 pixels are NaN")
+
+    events = run(task, Batched(denoiser, slices=4, fail=refuse_bad))
+    assert [event.instance_id for event in events if isinstance(event, Rejected)] == [2]
+    assert [event.instance_id for event in events if isinstance(event, Derived)] == [0, 1, 3]
+    assert isinstance(events[-1], Finished)
+
+
+def test_model_that_fails_in_the_middle_leaves_no_half_object_and_rejects_nothing(
+    make_multiframe, denoiser, monkeypatch
+):
+    def fail(_frames, count):
+        if count == 3:
+            raise ModelError("the network gave NaN")
+
+    monkeypatch.setattr(layout, "RUN_PIXELS", 2 * 64 * 64)
+    task, events = make_multiframe(), []
+    folder = task.sources[0].path.parent
+    before = set(folder.iterdir())
+    with pytest.raises(ModelError, match="NaN"):
+        denoise_series(
+            task,
+            Batched(denoiser, slices=1, fail=fail),
+            events.append,
+            name_file=lambda *_: folder / "derived.dcm",
+        )
+    assert [type(event) for event in events] == [Calibrated]
+    assert set(folder.iterdir()) == before
+
+
+def test_next_images_are_decoded_while_one_is_denoised(make_task, denoiser, monkeypatch):
+    task = make_task(slices=3)
+    decoded = threading.Semaphore(0)
+
+    def counted(*arguments):
+        try:
+            return decode_run(*arguments)
+        finally:
+            decoded.release()
+
+    def wait_for_the_next(_frames, count):
+        if count == 1:  # three to measure the noise, one to be denoised, one ahead of it
+            assert all(decoded.acquire(timeout=20) for _ in range(5))
+
+    monkeypatch.setattr(pipeline, "decode_run", counted)
+    events = run(task, Batched(denoiser, slices=1, fail=wait_for_the_next))
+    assert sum(isinstance(event, Derived) for event in events) == 3
+
+
+def test_noise_is_measured_on_the_first_image_that_decodes_where_no_sampled_one_did(
+    make_task, denoiser, monkeypatch
+):
+    monkeypatch.setattr(pipeline, "CALIBRATION_FRAMES", 1)
+    task = make_task(slices=3)
+    task.sources[0].path.write_bytes(b"nothing of ours")
+    events = run(task, denoiser)
+    assert [type(event) for event in events].count(Calibrated) == 1
+    assert [type(event) for event in events].count(Rejected) == 1
+    assert [type(event) for event in events].count(Derived) == 2
