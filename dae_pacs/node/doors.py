@@ -62,12 +62,12 @@ class Doors:
         """Say how callers come in.
 
         Args:
-            refused: told of those that may not: title, address, and why; of each kind once a minute.
+            refused: told of each that may not: its title, its address, and why.
         """
 
         def turned_away(who: TurnedAway) -> None:
-            is_news = self._visitors.turned_away(who)
-            if is_news and not who.is_for_now:
+            self._visitors.turned_away(who)
+            if not who.is_for_now:
                 refused(who.calling_ae, who.address, who.words)
 
         node, tls = self._settings.node, self._settings.tls

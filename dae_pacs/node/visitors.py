@@ -27,7 +27,6 @@ FILE_NAME: Final = "doors.json"
 """In the spool's folder."""
 _MOST: Final = 100
 """Entries of each kind; the one that was quiet longest makes room."""
-_ALARM_S: Final = 60.0
 _TITLE_CHARACTERS: Final = 16
 
 
@@ -79,31 +78,17 @@ class Visitors:
         self._lock = threading.Lock()
         self._refused: dict[tuple[str, str, str], Refused] = {}
         self._shown: dict[str, Shown] = {}
-        self._minute = 0.0
-        self._alarmed: set[tuple[str, str, str]] = set()
         self.turned_away_count = 0
 
-    def turned_away(self, who: TurnedAway) -> bool:
-        """Count a caller that was not let in, and say whether to raise an alarm.
-
-        Of one kind of caller the first of each minute does, and of all kinds a bounded number: a flood in the
-        audit trail would rotate out of it what matters.
-        """
-        now = time.time()
+    def turned_away(self, who: TurnedAway) -> None:
+        """Count a caller that was not let in."""
         key = (who.address, who.calling_ae[:_TITLE_CHARACTERS], who.words)
         with self._lock:
             self.turned_away_count += 1
             before = self._refused.pop(key, None)
             count = before.count + 1 if before else 1
-            self._refused[key] = Refused(*key, count=count, last_at=now)
+            self._refused[key] = Refused(*key, count=count, last_at=time.time())
             _shorten(self._refused)
-            if abs(now - self._minute) >= _ALARM_S:
-                self._minute = now
-                self._alarmed.clear()
-            if key in self._alarmed or len(self._alarmed) >= _MOST:
-                return False
-            self._alarmed.add(key)
-            return True
 
     def certificate_seen(self, whose: str, certificate: Certificate) -> None:
         """Note a certificate that somebody showed."""

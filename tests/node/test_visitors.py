@@ -10,20 +10,20 @@ from dae_pacs.node import visitors
 from dae_pacs.node.visitors import Report, Visitors
 
 
-def test_ten_thousand_titles_take_the_room_of_a_hundred_and_raise_a_hundred_alarms() -> None:
+def test_ten_thousand_titles_take_the_room_of_a_hundred() -> None:
     known = Visitors()
-    alarms = [known.turned_away(TurnedAway("10.0.0.1", f"T{n}", "no")) for n in range(10_000)]
+    for number in range(10_000):
+        known.turned_away(TurnedAway("10.0.0.1", f"T{number}", "no"))
     assert known.turned_away_count == 10_000
     assert len(known.refused()) == 100
     assert known.refused()[0].calling_ae == "T9999"
-    assert sum(alarms) == 100
 
 
-def test_the_same_caller_is_counted_and_raises_one_alarm_a_minute() -> None:
+def test_the_same_caller_is_counted_in_one_entry() -> None:
     known = Visitors()
-    alarms = [known.turned_away(TurnedAway("10.0.0.1", "CT", "no")) for _ in range(50)]
+    for _ in range(50):
+        known.turned_away(TurnedAway("10.0.0.1", "CT", "no"))
     assert [row.count for row in known.refused()] == [50]
-    assert sum(alarms) == 1
 
 
 def test_report_is_read_as_it_was_written(tmp_path: Path, authority: Authority) -> None:
