@@ -235,6 +235,7 @@ def test_old_versions_of_tls_are_refused(bastion: Bastion, version: str) -> None
         context.maximum_version = ssl.TLSVersion[version]
     with pytest.raises(ssl.SSLError, match="alert protocol version"):
         bastion.secured(context)
+    assert "TLS 1.1 or older alone" in bastion.why_turned_away()
     bastion.still_works()
 
 
@@ -247,6 +248,7 @@ def test_cipher_suites_outside_the_profile_are_refused(bastion: Bastion, suite: 
     context.set_ciphers(suite)
     with pytest.raises(ssl.SSLError, match="handshake failure"):
         bastion.secured(context)
+    assert "no cipher suite of PS3.15 B.12" in bastion.why_turned_away()
     bastion.still_works()
 
 
