@@ -31,6 +31,7 @@ BROKEN = (
     AttributeError,
     OSError,
     EOFError,
+    OverflowError,
     NotImplementedError,
     struct.error,
     BytesLengthException,
