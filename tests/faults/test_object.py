@@ -323,3 +323,16 @@ def test_dcmtk_is_answered_beside_a_stranger_who_holds_an_object_open(open_gate,
     held.close()
     gate.settled(3)
     gate.still_works()
+
+
+def test_object_that_names_two_instances_is_not_taken_for_the_first(gate, ds, body):
+    """PS3.5 7.1 has each element once, in the order of the tags; the ledger would know it as the second."""
+    uid = str(ds.SOPInstanceUID)
+    element = b"\x08\x00\x18\x00UI" + len(uid + uid[-1] * (len(uid) % 2)).to_bytes(2, "little")
+    at = body.index(element) + len(element) + len(uid) + len(uid) % 2
+    other = b"\x08\x00\x18\x00UI\x10\x00" + b"1.2.840.113619.9"
+    stranger = gate.dial().associate()
+    assert stranger.store(uid, body[:at] + other + body[at:]).status in {0xA900, 0xC000}
+    stranger.release()
+    gate.settled(0)
+    gate.still_works()
