@@ -21,8 +21,8 @@ from dae_pacs.spool.commitments import Commitments, Refused, Transaction, Verdic
 
 logger = logging.getLogger(__name__)
 
-MOST_TRIES: Final = 8
-"""Refusals of one object after which a person has to look: with the back-off, a quarter of an hour."""
+MOST_TRIES: Final = 12
+"""Refusals of one object after which a person has to look: with the back-off, after some twenty minutes."""
 _LOOK_S: Final = 0.5
 _LISTEN_S: Final = 0.2
 """Between two looks whether the report came on another association meanwhile."""
