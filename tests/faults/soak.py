@@ -220,7 +220,8 @@ def run(folder: Path, *, associations: int, objects: int) -> Soak:
 
 def _watch(process: psutil.Process, senders: Senders, soak: Soak, associations: int) -> None:
     """Sample the process at even steps of the work, and once it is at rest."""
-    next_at = 0.0
+    _sample(process, soak)
+    next_at = associations / SAMPLES
     while any(thread.is_alive() for thread in senders.threads):
         done = soak.associations + soak.rejected
         if done >= next_at:
