@@ -99,8 +99,7 @@ def read(file: BinaryIO) -> FileMeta:
     Raises:
         NotDicomError: no preamble, or file meta that is cut off, malformed, or lacks a transfer syntax.
     """
-    values = read_values(file)
-    meta = FileMeta(text_of(values, 0x0002), text_of(values, 0x0003), text_of(values, 0x0010))
+    meta = meta_of(read_values(file))
     if not meta.transfer_syntax_uid:
         raise NotDicomError("file meta information without Transfer Syntax UID (0002,0010)")
     return meta
@@ -122,6 +121,11 @@ def read_values(file: BinaryIO) -> dict[int, bytes]:
             file.seek(start)
             return values
         values[found[0]] = found[1]
+
+
+def meta_of(values: Mapping[int, bytes]) -> FileMeta:
+    """Give what the elements of group 0002 say of the data set; "" for what they leave out."""
+    return FileMeta(text_of(values, 0x0002), text_of(values, 0x0003), text_of(values, 0x0010))
 
 
 def _next(file: BinaryIO) -> tuple[int, bytes] | None:

@@ -15,6 +15,12 @@ from dae_pacs.errors import PeerGoneError, ProtocolError
 
 _BUFFER_BYTES: Final = 262144
 """Two PDUs of the size that we ask for: one system call fetches what has arrived meanwhile."""
+_BULK_BYTES: Final = 16384
+"""From here on the rest of a PDU is read in one call, with nothing ahead of it."""
+_HEADS_BYTES: Final = 12
+"""The head of a PDU and that of its first value (PS3.8 9.3.1 and 9.3.5)."""
+_SLICE: Final = struct.pack("@ll", 0, 200_000)
+"""How long such a call waits for nothing before the deadline is looked at: a timeval, 0.2 s."""
 _LINGER_S: Final = 1.0
 """How long we wait for a peer to read our last words: an unread byte at close() would destroy them."""
 
@@ -28,6 +34,10 @@ class Wire:
         self._view = memoryview(self._buffer)
         self._start = 0
         self._end = 0
+        self._most_ahead = _BUFFER_BYTES
+        """How much is read beyond what was asked for: little while large PDUs come, one call for each."""
+        self._is_plain = True
+        """Whether bytes come off the socket as they are; what encrypts them takes no flags."""
         self._deadline = 0.0
         self.is_interrupted = False
         self.is_associated = False
@@ -35,6 +45,8 @@ class Wire:
         # A response is small, and the sender waits for it: Nagle would hold it back for an ACK.
         with suppress(OSError):  # not TCP, or gone already; the next read tells
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with suppress(OSError):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _SLICE)
 
     def expect_by(self, deadline: float) -> None:
         """Set when the reads from here on must have been answered, on the monotonic clock."""
@@ -47,6 +59,7 @@ class Wire:
             PeerGoneError: the connection ended, or the deadline passed.
             ProtocolError: what came is not TLS, or not the one that we take; the message says why, in words.
         """
+        self._is_plain = False
         try:
             self._connection = secured = context.wrap_socket(
                 self._connection, server_side=True, do_handshake_on_connect=False
@@ -91,10 +104,31 @@ class Wire:
         """Give 1 to `limit` bytes of what has arrived, valid until the next read; raises what `fill` does."""
         start = self._start
         if start == self._end:
+            if limit >= _BULK_BYTES and self._is_plain:
+                return self._bulk(limit)
+            self._most_ahead = _BUFFER_BYTES
             self._receive()
             start = self._start
         self._start = min(self._end, start + limit)
         return self._view[start : self._start]
+
+    def _bulk(self, limit: int) -> memoryview:
+        """Read a large piece in one call, which ends when all of it is there or nothing comes for a while."""
+        self._start = self._end = 0
+        self._most_ahead = _HEADS_BYTES
+        view = self._view[: min(limit, _BUFFER_BYTES)]
+        while True:
+            self._check_patience()
+            try:
+                self._connection.settimeout(None)
+                count = self._connection.recv_into(view, 0, socket.MSG_WAITALL)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise PeerGoneError(f"the connection broke: {error.strerror or error}") from error
+            if not count:
+                raise PeerGoneError("the peer closed the connection")
+            return view[:count]
 
     def exactly(self, size: int) -> bytes:
         """Read so many bytes, whose number the caller has bounded; raises what `fill` does."""
@@ -113,14 +147,10 @@ class Wire:
             self._buffer[: end - start] = self._buffer[start:end]
             self._start, end = 0, end - start
             self._end = end
-        if self.is_interrupted:
-            raise PeerGoneError("the node is stopping")
-        left_s = self._deadline - time.monotonic()
-        if left_s <= 0:
-            raise PeerGoneError("the peer was silent, or slow, for longer than we wait")
+        left_s = self._check_patience()
         try:
             self._connection.settimeout(left_s)
-            count = self._connection.recv_into(self._view[end:])
+            count = self._connection.recv_into(self._view[end : end + self._most_ahead])
         except TimeoutError as error:
             raise PeerGoneError("the peer was silent for longer than we wait") from error
         except OSError as error:
@@ -128,6 +158,15 @@ class Wire:
         if not count:
             raise PeerGoneError("the peer closed the connection")
         self._end = end + count
+
+    def _check_patience(self) -> float:
+        """Say for how long we still wait; raises what `fill` does when that is over."""
+        if self.is_interrupted:
+            raise PeerGoneError("the node is stopping")
+        left_s = self._deadline - time.monotonic()
+        if left_s <= 0:
+            raise PeerGoneError("the peer was silent, or slow, for longer than we wait")
+        return left_s
 
     def send(self, data: bytes, *, timeout_s: float) -> None:
         """Send everything.

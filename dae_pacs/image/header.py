@@ -1,16 +1,21 @@
 """Read what the node needs to know of an object before its pixels are touched."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import UID, ImplicitVRLittleEndian
 
 from dae_pacs.errors import InputError
 from dae_pacs.image import peek
 from dae_pacs.image.own import is_own
-from dae_pacs.image.parse import parse
+from dae_pacs.image.parse import PIXEL_TAGS, parse
+from dae_pacs.image.scan import scan
 from dae_pacs.image.stored import transfer_syntax
 from dae_pacs.image.support import reason_not_denoised
+from dae_pacs.image.walk import Identity
+from dae_pacs.part10 import FileMeta
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,53 @@ def read_header(file: BinaryIO) -> Dataset:
         NotDicomError: no DICOM object, or one cut off.
     """
     return parse(file, with_pixels=False)
+
+
+def header_of(data: bytes, transfer_syntax_uid: str, *, otherwise: Callable[[], Dataset]) -> Dataset:
+    """Make the header of a data set that `walk.identify` found plain, its sequences still bytes.
+
+    Args:
+        data: the data set's first bytes, up to its pixel data at least.
+        transfer_syntax_uid: how it is written.
+        otherwise: reads the header where there are no pixel data to end it.
+    """
+    found = scan(
+        data,
+        is_implicit=transfer_syntax_uid == ImplicitVRLittleEndian,
+        start=0,
+        stop=PIXEL_TAGS.__contains__,
+    )
+    if found is None:
+        return otherwise()
+    ds = found[0]
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = UID(transfer_syntax_uid)
+    return ds
+
+
+def identity_of(ds: Dataset) -> Identity:
+    """Say what a header says it is the header of."""
+    return Identity(peek.string(ds, "SOPClassUID"), peek.string(ds, "SOPInstanceUID"))
+
+
+def nothing_of(meta: FileMeta) -> Summary:
+    """Sum up an object of which only the file meta information can be read."""
+    return Summary(
+        SOPClassUID=meta.SOPClassUID,
+        SOPInstanceUID=meta.SOPInstanceUID,
+        StudyInstanceUID="",
+        SeriesInstanceUID="",
+        PatientID="",
+        AccessionNumber="",
+        StudyDate="",
+        Modality="",
+        SeriesDescription="",
+        SeriesNumber=None,
+        transfer_syntax_uid=meta.transfer_syntax_uid,
+        expected_count=None,
+        is_own=False,
+        reason="its header can't be read",
+    )
 
 
 def summarise(ds: Dataset) -> Summary:

@@ -18,6 +18,7 @@ from dae_pacs.dimse.scu import PeerAddress, SendResult
 from dae_pacs.dimse.statuses import Outcome
 from dae_pacs.image.header import Summary
 from dae_pacs.node.strangers import Strangers
+from dae_pacs.spool.receipt import Receipt
 
 MOST_STUDIES = 1000
 """Studies of one association that are counted at a time; a stranger may make up as many as it likes."""
@@ -66,6 +67,11 @@ class Auditor:
         self._has_started = False
         self._strangers = Strangers(self._tell_of_stranger)
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether there is a trail at all."""
+        return self._trail is not None
+
     def started(self) -> None:
         """The node receives."""
         self._has_started = True
@@ -98,7 +104,7 @@ class Auditor:
             self._trail.record(events.refused(self._us, Remote(calling_ae, address), why))
 
     def object_received(
-        self, incoming: Incoming, summary: Summary, action: Action = "C", failure: str = ""
+        self, incoming: Incoming | Receipt, summary: Summary, action: Action = "C", failure: str = ""
     ) -> None:
         """Count one object of an association; the first of its study is told at once."""
         if self._trail is None:

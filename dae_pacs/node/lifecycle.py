@@ -25,7 +25,7 @@ from dae_pacs.node.visitors import FILE_NAME
 from dae_pacs.node.worker import WorkerSettings
 from dae_pacs.resources import find_bundle
 from dae_pacs.spool.files import IncomingFile, SpoolFiles
-from dae_pacs.spool.ledger import Ledger
+from dae_pacs.spool.ledger import LAST_WRITES_S, Ledger
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +64,7 @@ class Node:
         work, results = Bell(), Bell()
         self._work = work
         receiver = Receiver(self.files, self.ledger, settings.rules, settings.model, results, self._audit)
+        self._receiver = receiver
         self.scp = StorageSCP(
             _scp_settings(settings),
             open_file=self._open_file,
@@ -98,6 +99,7 @@ class Node:
         for name, peer in self._settings.peers.items():
             if not peer.commitment:
                 self.ledger.commitments.stop_asking(name)
+        self.files.make_ahead()
         self.scp.start()
         self._doors.open()
         self._keep_threads_running()
@@ -130,18 +132,21 @@ class Node:
             sender.stop()
         self._sweeper.stop()
         self._doors.close()
+        self.files.slots.stop()
+        self.ledger.index.drain(LAST_WRITES_S)
         self._audit.stopped()
         self._held.close()
         logger.info("node stopped")
 
     def _reconcile(self) -> None:
-        found = self.ledger.reconcile(self.files)
+        found = self.ledger.reconcile(self.files, adopt=self._receiver.adopt)
         if not found.is_clean:
             logger.warning(
                 "spool and ledger disagreed",
                 extra={
                     "missing": len(found.missing),
                     "found_again": found.found_again,
+                    "adopted": found.adopted,
                     "quarantined": len(found.orphans),
                     "swept": found.swept,
                 },
@@ -171,8 +176,10 @@ class Node:
         return self.files.open_incoming()
 
     def _association_ended(self, association: str) -> None:
-        self._audit.association_ended(association)
-        self.ledger.association_ended(association)
+        try:
+            self.ledger.association_ended(association)  # first: what came is counted when its row is written
+        finally:
+            self._audit.association_ended(association)
 
     def _tick(self) -> None:
         while not self._stopping.wait(TICK_S):
@@ -193,6 +200,7 @@ class Node:
 
     def _keep_threads_running(self) -> None:
         self.scp.keep_running()
+        self.ledger.index.keep_running()
         self.dispatcher.keep_running()
         for sender in self._senders:
             sender.keep_running()

@@ -1,7 +1,7 @@
 """One owner of the ledger's connections: opens it, refuses a broken one in words, and runs transactions.
 
 Every write is one short `BEGIN IMMEDIATE` transaction, durable when it returns (WAL, `synchronous=FULL`).
-Reads run on a connection of their own, so that a report never stands in a sender's way.
+Reads run on connections of their own, so that a report never stands in a sender's way.
 """
 
 import sqlite3
@@ -68,12 +68,15 @@ class Database:
                     _refuse_damaged(self._writer, self.path)
                 self._load_transitions()
                 self._reader = self._connect()
+                self._asker = self._connect()
             except BaseException:
                 self._writer.close()
                 raise
-            self._reader.execute("PRAGMA query_only = ON")
+            for connection in (self._reader, self._asker):
+                connection.execute("PRAGMA query_only = ON")
         self._writer_lock = threading.Lock()
         self._reader_lock = threading.Lock()
+        self._asker_lock = threading.Lock()
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -161,6 +164,12 @@ class Database:
                 if self._reader.in_transaction:
                     self._reader.execute("ROLLBACK")
 
+    @contextmanager
+    def asking(self) -> Iterator[sqlite3.Connection]:
+        """Ask one question that an index answers at once; no report that takes long stands before it."""
+        with self._asker_lock, _in_words(self.path):
+            yield self._asker
+
     def verify(self) -> None:
         """Read the whole ledger and refuse it if SQLite finds it damaged; takes seconds when it is large."""
         with self.reading() as connection:
@@ -168,7 +177,8 @@ class Database:
 
     def close(self) -> None:
         """Close both connections."""
-        with self._writer_lock, self._reader_lock, _in_words(self.path):
+        with self._writer_lock, self._reader_lock, self._asker_lock, _in_words(self.path):
+            self._asker.close()
             self._reader.close()
             self._writer.close()
 

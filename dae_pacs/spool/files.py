@@ -1,143 +1,36 @@
 """The spool's folders: what arrives, what is kept, what we made, and what is set apart.
 
-incoming/     being received; worth nothing until settled; swept at start-up
+incoming/     being received, or received and not yet moved on; what is not whole is swept at start-up
+ready/        the same, in files that were made ahead
 objects/ab/   kept objects, named by a digest of ours, never by a value off the wire
 derived/ab/   objects that we made; they can be made again
 quarantine/   objects that contradict what is kept, for a person to look at
 """
 
-import errno
 import fcntl
 import hashlib
 import logging
 import os
 import secrets
-import threading
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
-from dae_pacs.durable import flush_file, flush_folder, move_into_place
-from dae_pacs.errors import SpoolError, SpoolFullError
+from dae_pacs.durable import flush_folder
+from dae_pacs.errors import SpoolError
 from dae_pacs.failpoints import reach
+from dae_pacs.spool.incoming import IncomingFile, spool_error
+from dae_pacs.spool.receipt import Sealed
+from dae_pacs.spool.slots import Slots
+
+__all__ = ["LEDGER_NAME", "IncomingFile", "SpoolFiles", "spool_error"]
 
 _log = logging.getLogger(__name__)
 
 LEDGER_NAME: Final = "ledger.sqlite"
-_FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_META_LENGTH_END: Final = 144
-"""PS3.10 7.1: 128 bytes preamble, "DICM", then (0002,0000) UL 4: the length of the rest of the file meta."""
-_META_START: Final = b"DICM\x02\x00\x00\x00UL\x04\x00"
 _RIGHTS: Final = 0o700
 """Of the spool's root: patients are in it."""
-_FLUSHERS: Final = 32
-"""Flushes of files that may be under way at once; threads start as they are needed."""
-_QUICK_FLUSH_S: Final = 0.0003
-"""Below this, on a disk with a safe cache, two flushes after each other cost less than a thread's help."""
-_LARGEST_META_BYTES: Final = 65536
-"""A file meta group beyond this is none; ours are a few hundred bytes."""
-
-
-def spool_error(error: OSError, doing: str) -> SpoolError:
-    """Put a disk's refusal into words."""
-    if error.errno in _FULL:
-        return SpoolFullError(
-            f"The disk under the spool is full: {doing} failed ({error.strerror}). "
-            "Make room, or set node.spool to a larger disk; nothing that was acknowledged is lost."
-        )
-    return SpoolError(
-        f"The spool can't be used: {doing} failed ({error.strerror}). "
-        "Check that the folder of node.spool exists, is writable for this user and that its disk is healthy."
-    )
-
-
-class IncomingFile:
-    """One object while it arrives; it is nothing until the spool has settled it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.size = 0
-        """Bytes written so far."""
-        self._hash = hashlib.sha256()
-        self._head: bytearray | None = bytearray()
-        self._meta_bytes_left = 0
-        try:
-            reach("receive.opening")
-            self._file: BinaryIO = path.open("xb")
-        except OSError as error:
-            raise spool_error(error, "opening a file for an incoming object") from error
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append bytes as they came.
-
-        Raises:
-            SpoolFullError: no room; discard the file and answer A700.
-            SpoolError: the disk refuses.
-        """
-        try:
-            reach("receive.writing")
-            self._file.write(data)
-        except OSError as error:
-            raise spool_error(error, "writing an incoming object") from error
-        self.size += len(data)
-        if self._head is None and self._meta_bytes_left == 0:
-            self._hash.update(data)
-        else:
-            self._digest_head(bytes(data))
-
-    def _digest_head(self, data: bytes) -> None:
-        """Leave the preamble and the file meta group out of the digest."""
-        if self._head is not None:
-            self._head += data
-            if len(self._head) < _META_LENGTH_END:
-                return
-            data, self._head = bytes(self._head), None
-            length = int.from_bytes(data[140:144], "little")
-            if data[128:140] == _META_START and length <= _LARGEST_META_BYTES:
-                self._meta_bytes_left = length
-                data = data[_META_LENGTH_END:]
-        skipped = min(self._meta_bytes_left, len(data))
-        self._meta_bytes_left -= skipped
-        self._hash.update(memoryview(data)[skipped:])
-
-    @property
-    def digest(self) -> str:
-        """SHA-256, in hexadecimal, of what was written after the file meta group (of all, without one)."""
-        digest = self._hash.copy()
-        if self._head:
-            digest.update(self._head)
-        return digest.hexdigest()
-
-    @contextmanager
-    def reading(self) -> Iterator[BinaryIO]:
-        """Open what was written so far for reading."""
-        try:
-            self._file.flush()
-            file = self.path.open("rb")
-        except OSError as error:
-            raise spool_error(error, "reading back an incoming object") from error
-        with file:
-            yield file
-
-    def flush(self) -> None:
-        """Put everything written on stable storage, and close."""
-        try:
-            flush_file(self._file)
-            self._file.close()
-        except OSError as error:
-            raise spool_error(error, "flushing an incoming object to the disk") from error
-
-    def discard(self) -> None:
-        """Delete the file; safe to repeat, and harmless once it is settled."""
-        try:
-            self._file.close()
-        except OSError:
-            # The last buffer found no room; the file goes anyway.
-            _log.debug("an incoming file could not be flushed before it was discarded")
-        self.path.unlink(missing_ok=True)
 
 
 class SpoolFiles:
@@ -146,15 +39,12 @@ class SpoolFiles:
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
         self.incoming = self.root / "incoming"
+        self.ready = self.root / "ready"
         self.objects = self.root / "objects"
         self.derived = self.root / "derived"
         self.quarantine = self.root / "quarantine"
         self.ledger_path = self.root / LEDGER_NAME
-        self._folder_flush_s = 0.0
-        """How long the last flush of a folder took: what the disk is like."""
-        self._settling: set[Path] = set()
-        self._settling_changed = threading.Condition()
-        self._flusher = ThreadPoolExecutor(_FLUSHERS, thread_name_prefix="spool-flush")
+        self.slots = Slots(self.ready)
         try:
             self._make_folders()
         except OSError as error:
@@ -167,7 +57,7 @@ class SpoolFiles:
                 self.root.chmod(_RIGHTS)  # nobody else comes in, whatever the rights of what is below
             except PermissionError:
                 _log.warning("the spool is another account's, who else may read it is not ours to say")
-        for folder in (self.incoming, self.objects, self.derived, self.quarantine):
+        for folder in (self.incoming, self.ready, self.objects, self.derived, self.quarantine):
             folder.mkdir(parents=True, exist_ok=True)
             probe = folder / f".probe.{secrets.token_hex(8)}"
             probe.touch()
@@ -206,72 +96,70 @@ class SpoolFiles:
             yield
 
     def open_incoming(self) -> IncomingFile:
-        """Open a file for an object that is about to arrive."""
+        """Open a file for an object that is about to arrive: one made ahead, if there is one.
+
+        Raises:
+            SpoolError: the disk refuses.
+        """
+        made_ahead = self.slots.take()
+        if made_ahead is not None:
+            return IncomingFile(made_ahead, has_durable_name=True)
         return IncomingFile(self.incoming / f"{secrets.token_hex(16)}.dcm")
 
+    def make_ahead(self) -> None:
+        """Begin to make files ahead for objects to come; a node does, once it has reconciled the spool.
+
+        Raises:
+            SpoolError: the disk refuses.
+        """
+        try:
+            self.slots.start()
+        except OSError as error:
+            raise spool_error(error, "making files ahead in ready/") from error
+
     def settle(self, incoming: IncomingFile, *, SOPInstanceUID: str, transfer_syntax_uid: str) -> Path:
-        """Move an incoming object into its durable place; afterwards it survives a power cut.
+        """Move an object to its final name, flushed before if it was not.
 
         The name is a digest over UID, transfer syntax and content, so no two instances ever share a file,
-        and the same object sent again lands on the same name.
+        and the same object sent again lands on the same name. The move itself is not flushed: a power cut
+        finds the file, whole and durable, under its old name or its new one, and start-up looks at both.
 
         Raises:
             SpoolFullError: no room.
             SpoolError: the disk refuses.
         """
-        key = f"{SOPInstanceUID}\n{transfer_syntax_uid}\n{incoming.digest}"
-        target = self._sharded(self.objects, key)
+        target = self.object_path(SOPInstanceUID, transfer_syntax_uid, digest=incoming.digest)
+        if not incoming.is_durable:
+            incoming.flush()
         try:
-            with self._alone_with(target):
-                reach("receive.settling")
-                if target.exists():
-                    # The same object again: the one that is durable stays until this one is.
-                    incoming.flush()
-                    move_into_place(incoming.path, target)
-                else:
-                    self._move_then_flush(incoming, target)
+            reach("receive.settling")
+            incoming.trim()
+            incoming.path.replace(target)
+            incoming.path, incoming.is_settled = target, True
+            reach("receive.moved")
         except OSError as error:
             raise spool_error(error, "moving a received object into the spool") from error
+        incoming.close()
+        self.slots.note_size(incoming.size)
         return target
 
-    def _move_then_flush(self, incoming: IncomingFile, target: Path) -> None:
-        """Flush a file and its new folder at once: the disk has one journal commit to wait for, not two.
+    def settle_again(self, sealed: Sealed) -> Path:
+        """Move an object to its final name that a node which is no more had received.
 
-        What a power cut leaves cut off under its final name is in no ledger, and start-up sets it apart.
+        Raises:
+            OSError: the disk refuses.
         """
-        incoming.path.replace(target)
-        try:
-            reach("receive.moved")
-            if self._folder_flush_s < _QUICK_FLUSH_S:
-                incoming.flush()
-                self._flush_folder_of(target)
-            else:
-                flushing = self._flusher.submit(incoming.flush)
-                try:
-                    self._flush_folder_of(target)
-                finally:
-                    flushing.result()
-        except (OSError, SpoolError):
-            target.unlink(missing_ok=True)
-            raise
+        with sealed.path.open("r+b") as file:
+            file.truncate(sealed.size_bytes)
+        target = self.object_path(
+            sealed.meta.SOPInstanceUID, sealed.meta.transfer_syntax_uid, digest=sealed.digest()
+        )
+        sealed.path.replace(target)
+        return target
 
-    def _flush_folder_of(self, target: Path) -> None:
-        started = time.monotonic()
-        flush_folder(target.parent)
-        self._folder_flush_s = time.monotonic() - started
-
-    @contextmanager
-    def _alone_with(self, target: Path) -> Iterator[None]:
-        """Keep two threads with the same object from moving it at the same time."""
-        with self._settling_changed:
-            self._settling_changed.wait_for(lambda: target not in self._settling)
-            self._settling.add(target)
-        try:
-            yield
-        finally:
-            with self._settling_changed:
-                self._settling.discard(target)
-                self._settling_changed.notify_all()
+    def object_path(self, SOPInstanceUID: str, transfer_syntax_uid: str, *, digest: str) -> Path:
+        """Say where a received object belongs."""
+        return self._sharded(self.objects, f"{SOPInstanceUID}\n{transfer_syntax_uid}\n{digest}")
 
     def derived_path(self, name: str) -> Path:
         """Say where the derived object of that name belongs; the same name has the same place for ever."""
@@ -299,19 +187,12 @@ class SpoolFiles:
             raise spool_error(error, "asking the disk for its free space") from error
         return disk.f_bavail * disk.f_frsize / 1e6
 
-    def sweep_incoming(self) -> int:
-        """Delete what was still arriving when the last node ended: none of it was acknowledged.
+    def left_behind(self) -> list[Path]:
+        """List what was arriving, or not yet under its final name, when the last node ended.
 
         Call it only while holding the spool.
-
-        Returns:
-            How many files were deleted.
         """
-        swept = 0
         try:
-            for leftover in self.incoming.iterdir():
-                leftover.unlink(missing_ok=True)
-                swept += 1
+            return [path for folder in (self.incoming, self.ready) for path in folder.iterdir()]
         except OSError as error:
-            raise spool_error(error, "sweeping unfinished incoming objects") from error
-        return swept
+            raise spool_error(error, "looking for incoming objects") from error

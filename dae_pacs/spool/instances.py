@@ -87,6 +87,15 @@ def is_ours(connection: sqlite3.Connection, sop_instance_uid: str) -> bool:
     return connection.execute(query, (sop_instance_uid,)).fetchone() is not None
 
 
+def known_origin(connection: sqlite3.Connection, sop_instance_uid: str) -> Origin | None:
+    """Say whether an object of that UID was received or made before; what we made comes first."""
+    query = "SELECT origin FROM instances WHERE SOPInstanceUID = ? AND status <> 'quarantined'"
+    found = {row["origin"] for row in connection.execute(query, (sop_instance_uid,))}
+    if not found:
+        return None
+    return Origin.DERIVED if Origin.DERIVED in found else Origin.RECEIVED
+
+
 def _insert(connection: sqlite3.Connection, new: NewInstance, plan: Plan, *, root: Path) -> None:
     association_id = _association_id(connection, new)
     instance_id = _insert_row(

@@ -4,8 +4,9 @@ What stands behind the methods lies beside this file, by concept: `instances`, `
 `deliveries`, `retention`, `reconcile`, `report`. Times come from the caller, in seconds since 1970.
 """
 
-from collections.abc import Sequence
-from contextlib import suppress
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,9 +14,9 @@ from typing import Self
 from dae_pacs.errors import SpoolError
 from dae_pacs.spool import deliveries, derived, instances, jobs, reconcile, report, retention
 from dae_pacs.spool.commitments import Commitments
-from dae_pacs.spool.commits import GroupCommit
 from dae_pacs.spool.database import Database
 from dae_pacs.spool.files import SpoolFiles
+from dae_pacs.spool.index import Index, Writes
 from dae_pacs.spool.outbox import Outbox
 from dae_pacs.spool.records import (
     Delivery,
@@ -28,7 +29,12 @@ from dae_pacs.spool.records import (
     Recovery,
     Retried,
 )
-from dae_pacs.spool.states import JobStatus
+from dae_pacs.spool.states import JobStatus, Origin
+
+LAST_WRITES_S = 10.0
+"""How long a node that stops tries to write its last rows; what is left, the next start finds."""
+_CATCH_UP_S = 2.0
+"""How long a report waits for objects that were acknowledged and have no row yet."""
 
 
 class Ledger:
@@ -46,9 +52,8 @@ class Ledger:
         """What senders take and tell."""
         self.commitments = Commitments(self._database)
         """What destinations are asked to commit themselves to."""
-        self._commits = GroupCommit[tuple[NewInstance, Plan], KeepOutcome](
-            together=self.keep_all, alone=self._keep_one
-        )
+        self.index = Index(Writes(self.keep_all, self._abandon, self._association_ended, self._touch))
+        """What arrived and has no row yet."""
 
     def __enter__(self) -> Self:
         return self
@@ -59,7 +64,8 @@ class Ledger:
         self.close()
 
     def close(self) -> None:
-        """Close the file; every committed change is in it."""
+        """Record what still waits for its row, and close the file."""
+        self.index.stop(LAST_WRITES_S)
         self._database.close()
 
     def recover(self, now: float) -> Recovery:
@@ -75,46 +81,68 @@ class Ledger:
                 associations=connection.execute("UPDATE associations SET is_open = 0 WHERE is_open").rowcount,
             )
 
-    def reconcile(self, files: SpoolFiles) -> reconcile.Reconciliation:
-        """Compare with the disk, put right what can be, report the rest. Call it once, when a node starts."""
-        return reconcile.reconcile(self._database, files)
+    def reconcile(
+        self, files: SpoolFiles, *, adopt: reconcile.Adopt | None = None
+    ) -> reconcile.Reconciliation:
+        """Compare with the disk, put right what can be, report the rest. Call it once, when a node starts.
+
+        Args:
+            files: of this ledger's spool.
+            adopt: says what to record of an object that was acknowledged and has no row yet; without it
+                such a file goes to quarantine.
+        """
+        return reconcile.reconcile(self._database, files, adopt=adopt)
 
     def keep(self, new: NewInstance, plan: Plan) -> KeepOutcome:
         """Record a received object whose file is settled, and all that follows from it.
 
-        Several threads that call it at the same time share a flush of the disk.
-
         Raises:
             SpoolError: it is not kept, its file is gone, and it must not be acknowledged.
         """
-        return self._commits.commit((new, plan))
-
-    def _keep_one(self, item: tuple[NewInstance, Plan]) -> KeepOutcome:
         try:
-            return self.keep_all([item])[0]
+            return self.keep_all([(new, plan)])[0]
         except SpoolError:
-            # Where even this fails, start-up moves the file to quarantine.
-            with suppress(SpoolError), self._database.writing() as connection:
-                instances.abandon(connection, item[0], root=self._root)
+            with suppress(SpoolError):  # where even this fails, the next start finds the file
+                self._abandon(new)
             raise
+
+    def _abandon(self, new: NewInstance) -> None:
+        with self._database.writing() as connection:
+            instances.abandon(connection, new, root=self._root)
 
     def keep_all(self, objects: Sequence[tuple[NewInstance, Plan]]) -> list[KeepOutcome]:
         """Record several received objects in one transaction, all or none, for one flush of the disk.
 
         Raises:
-            SpoolError: none is kept; their files stay, so that each may be tried by itself with `keep`.
+            SpoolError: none is kept; their files stay, so that each may be tried by itself.
         """
         with self._database.writing() as connection:
             return [instances.keep(connection, new, plan, root=self._root) for new, plan in objects]
 
     def association_ended(self, association: str) -> None:
-        """Note that no more images come on an association."""
+        """Note that no more images come on an association, once those that came are recorded."""
+        self.index.association_ended(association)
+        self.index.drain(_CATCH_UP_S)
+
+    def _touch(self) -> None:
+        with self._database.writing() as connection:
+            connection.execute("UPDATE series SET last_at = last_at WHERE id = (SELECT max(id) FROM series)")
+
+    def _association_ended(self, association: str) -> None:
         query = "SELECT 1 FROM associations WHERE name = ? AND is_open"
         with self._database.reading() as connection:
             if connection.execute(query, (association,)).fetchone() is None:
                 return
         with self._database.writing() as connection:
             jobs.association_ended(connection, association)
+
+    def known_origin(self, SOPInstanceUID: str) -> Origin | None:
+        """Say whether an object of that UID was received or made before; None where neither was.
+
+        What is still on its way into the ledger is not seen: `index.claim` tells of it.
+        """
+        with self._database.asking() as connection:
+            return instances.known_origin(connection, SOPInstanceUID)
 
     def is_ours(self, SOPInstanceUID: str) -> bool:
         """Tell whether we made the object of that UID."""
@@ -123,7 +151,7 @@ class Ledger:
 
     def received(self, SOPInstanceUID: str) -> Instance | None:
         """Find the object that was received under a UID."""
-        with self._database.reading() as connection:
+        with self._caught_up() as connection:
             return report.received(connection, SOPInstanceUID, root=self._root)
 
     def promote_ready(self, now: float, *, quiet_s: float, idle_s: float) -> int:
@@ -237,36 +265,44 @@ class Ledger:
         with self._database.reading() as connection:
             return retention.holds_any(connection, StudyInstanceUID)
 
+    @contextmanager
+    def _caught_up(self) -> Iterator[sqlite3.Connection]:
+        """Read the ledger with all that was acknowledged before."""
+        self.index.drain(_CATCH_UP_S)
+        with self._database.reading() as connection:
+            yield connection
+
     def counts(self) -> dict[str, dict[str, int]]:
         """Count instances, jobs, images of jobs and deliveries by status."""
-        with self._database.reading() as connection:
+        with self._caught_up() as connection:
             return report.counts(connection)
 
     def studies(self, *, limit: int = 100) -> list[report.Study]:
         """List studies, the latest first."""
-        with self._database.reading() as connection:
+        with self._caught_up() as connection:
             return report.studies(connection, limit=limit)
 
     def jobs(self, *, status: str | None = None, study: str | None = None, limit: int = 100) -> list[Job]:
         """List jobs, the latest first."""
-        with self._database.reading() as connection:
+        with self._caught_up() as connection:
             return report.list_jobs(connection, status=status, study=study, limit=limit)
 
     def deliveries(
         self, *, status: str | None = None, study: str | None = None, limit: int = 100
     ) -> list[Delivery]:
         """List deliveries, the latest first."""
-        with self._database.reading() as connection:
+        with self._caught_up() as connection:
             return report.list_deliveries(
                 connection, status=status, study=study, limit=limit, root=self._root
             )
 
     def study_story(self, StudyInstanceUID: str) -> report.StudyStory:
         """Tell everything about one study."""
-        with self._database.reading() as connection:
+        with self._caught_up() as connection:
             return report.study_story(connection, StudyInstanceUID, root=self._root)
 
     def retry(self, *, study: str | None = None, now: float) -> Retried:
         """Requeue failed jobs and dead deliveries, of one study or of all."""
+        self.index.drain(_CATCH_UP_S)
         with self._database.writing() as connection:
             return report.retry(connection, study=study, now=now)

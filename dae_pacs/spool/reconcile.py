@@ -1,14 +1,15 @@
 """Compare the ledger with the disk at start-up, put right what can be, and report everything.
 
-Nothing here deletes an object that was received: at worst it goes to quarantine, which is a person's to
-look at and to empty, and is not compared. Run it only while holding the spool, before the first
-association and before the first worker.
+An object that was acknowledged has a file that says so (`receipt`), in incoming/, ready/ or objects/; where
+the ledger has no row for it, the row is made from the file. Nothing here deletes an object that was received
+whole: at worst it goes to quarantine, which is a person's to look at and to empty, and is not compared. Run
+it only while holding the spool, before the first association and before the first worker.
 """
 
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -16,15 +17,21 @@ from typing import Final
 
 from dae_pacs.durable import flush_folder
 from dae_pacs.errors import SpoolError
-from dae_pacs.spool import deliveries, jobs
+from dae_pacs.spool import deliveries, instances, jobs, receipt
 from dae_pacs.spool.database import Database
 from dae_pacs.spool.files import SpoolFiles, spool_error
 from dae_pacs.spool.instances import status_for
-from dae_pacs.spool.records import Instance
-from dae_pacs.spool.rows import INSTANCE_COLUMNS, instance_of
+from dae_pacs.spool.receipt import Sealed
+from dae_pacs.spool.records import Instance, NewInstance, Plan
+from dae_pacs.spool.rows import INSTANCE_COLUMNS, below, instance_of
+from dae_pacs.spool.slots import is_blank
 from dae_pacs.spool.states import InstanceStatus, JobStatus, Origin
 
 _log = logging.getLogger(__name__)
+
+Adopt = Callable[[Sealed], tuple[NewInstance, Plan]]
+"""Reads an object's header, and says what to record."""
+_BATCH: Final = 256
 
 _LOST: Final = "its file was missing from the spool when the node started; send it again"
 
@@ -40,18 +47,25 @@ class Reconciliation:
     found_again: int
     """Missing before, on disk now: kept as before."""
     orphans: tuple[Path, ...]
-    """On disk, not in the ledger, hence never acknowledged: now in quarantine under these paths."""
+    """In objects/, not in the ledger, and not whole by their own word: now in quarantine, at these paths."""
+    adopted: int
+    """Received and acknowledged, not in the ledger: recorded now."""
     swept: int
     """Derived objects without a row, unfinished files, and what retention had given up: deleted."""
 
     @property
     def is_clean(self) -> bool:
         """Whether ledger and disk agreed."""
-        return not (self.missing or self.found_again or self.orphans or self.swept)
+        return not (self.missing or self.found_again or self.orphans or self.adopted or self.swept)
 
 
-def reconcile(database: Database, files: SpoolFiles) -> Reconciliation:
+def reconcile(database: Database, files: SpoolFiles, *, adopt: Adopt | None = None) -> Reconciliation:
     """Compare and put right; safe to repeat.
+
+    Args:
+        database: the ledger's.
+        files: of the same spool.
+        adopt: says what to record of an object without a row; without it none is adopted.
 
     Raises:
         SpoolError: the ledger belongs to another spool, or the disk refuses.
@@ -60,9 +74,10 @@ def reconcile(database: Database, files: SpoolFiles) -> Reconciliation:
         raise SpoolError(
             f"The ledger {database.path} does not belong to the spool {files.root}. They must share a folder."
         )
-    unfinished = files.sweep_incoming()
     try:
+        unfinished = _take_in(files)
         absent, unknown = _compare(database, files)
+        adopted, unknown = _adopt(database, files, unknown, adopt=adopt)
         with database.writing() as connection:
             found_again, orphans, swept = _settle_unknown(connection, unknown, files)
             missing, remade = _mark_missing(connection, absent, root=files.root)
@@ -73,6 +88,7 @@ def reconcile(database: Database, files: SpoolFiles) -> Reconciliation:
         remade=remade,
         found_again=found_again,
         orphans=tuple(orphans),
+        adopted=adopted,
         swept=swept + unfinished,
     )
     level = logging.INFO if result.is_clean else logging.WARNING
@@ -81,10 +97,63 @@ def reconcile(database: Database, files: SpoolFiles) -> Reconciliation:
         "remade": remade,
         "found_again": found_again,
         "orphans": len(orphans),
+        "adopted": adopted,
         "swept": result.swept,
     }
     _log.log(level, "ledger and disk compared", extra=fields)
     return result
+
+
+def _take_in(files: SpoolFiles) -> int:
+    """Move what is whole in incoming/ and ready/ to objects/; delete what is not, and count it.
+
+    Slots that were made ahead and never used stay.
+    """
+    swept = 0
+    for path in files.left_behind():
+        sealed = receipt.read(path)
+        if sealed is not None:
+            files.settle_again(sealed)
+        elif not is_blank(path):
+            path.unlink(missing_ok=True)
+            swept += 1
+    return swept
+
+
+def _adopt(
+    database: Database, files: SpoolFiles, unknown: list[str], *, adopt: Adopt | None
+) -> tuple[int, list[str]]:
+    """Record the objects that say themselves that they are whole, in the order of their arrival.
+
+    Returns:
+        How many, and the files that are left.
+    """
+    if adopt is None:
+        return 0, unknown
+    found = {name: receipt.read(files.root / name) for name in unknown if name.startswith("objects/")}
+    sealed = sorted(
+        (one for one in found.values() if one is not None),
+        key=lambda one: (one.receipt.received_at, one.receipt.sequence),
+    )
+    known = _rows_by_path(database, [name for name, one in found.items() if one is not None])
+    adopted = 0
+    for start in range(0, len(sealed), _BATCH):
+        batch = [one for one in sealed[start : start + _BATCH] if below(files.root, one.path) not in known]
+        plans = [adopt(one) for one in batch]
+        with database.writing() as connection:
+            for new, plan in plans:
+                instances.keep(connection, new, plan, root=files.root)
+        adopted += len(batch)
+    if adopted:
+        with database.writing() as connection:
+            connection.execute("UPDATE associations SET is_open = 0 WHERE is_open")
+    gone = {below(files.root, one.path) for one in sealed} - known
+    return adopted, [name for name in unknown if name not in gone]
+
+
+def _rows_by_path(database: Database, paths: list[str]) -> set[str]:
+    with database.writing() as connection:
+        return set(_rows_of(connection, paths))
 
 
 def _compare(database: Database, files: SpoolFiles) -> tuple[list[int], list[str]]:

@@ -108,10 +108,13 @@ class Hospital:
             return len(ledger.jobs(study=study.uid))
 
     def fate(self, SOPInstanceUID: str) -> Instance:
-        """Look up what the ledger says of one received object."""
+        """Look up what the ledger says of one received object; its row comes behind the answer."""
+        deadline = time.monotonic() + 20
         with self.ledger() as ledger:
-            stories = [ledger.study_story(study.StudyInstanceUID) for study in ledger.studies()]
-        return next(i for story in stories for i in story.instances if i.SOPInstanceUID == SOPInstanceUID)
+            while (found := ledger.received(SOPInstanceUID)) is None:
+                assert time.monotonic() < deadline, "acknowledged, and not in the ledger"
+                time.sleep(0.05)
+        return found
 
     def wait_until_owed(self, count: int) -> None:
         """Wait until so many results wait for a destination that does not answer."""

@@ -57,6 +57,8 @@ class Gate:
         return self._strangers[-1]
 
     def stored(self) -> list[Path]:
+        """Give the objects that are kept; those that were acknowledged just now, too."""
+        assert self.ledger.index.drain(5)
         return sorted(self.files.objects.rglob("*.dcm"))
 
     def settled(self, count: int = 0) -> list[Path]:

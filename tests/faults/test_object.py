@@ -277,17 +277,20 @@ def test_ledger_that_is_gone_is_out_of_resources_until_it_is_back(gate, ds, body
     gate.still_works()
 
 
-def test_objects_folder_that_is_gone_is_out_of_resources_until_it_is_back(gate, ds, body):
+def test_objects_folder_that_is_gone_stops_receiving_until_it_is_back(gate, ds, body):
     hidden = gate.files.objects.with_name("hidden")
     gate.files.objects.rename(hidden)
     stranger = gate.dial().associate()
     try:
-        assert stranger.store(str(ds.SOPInstanceUID), body).status == 0xA700
+        assert stranger.store(str(ds.SOPInstanceUID), body).status == 0, "it is on stable storage"
+        assert not gate.ledger.index.drain(0.5), "and waits there for its folder"
+        other = small_ct()
+        assert stranger.store(str(other.SOPInstanceUID), data_set_of(other)).status == 0xA700
     finally:
         hidden.rename(gate.files.objects)
-    gate.settled(0)
-    assert stranger.store(str(ds.SOPInstanceUID), body).status == 0
-    gate.settled(1)
+    assert stranger.store(str(other.SOPInstanceUID), data_set_of(other)).status == 0, "without a restart"
+    gate.settled(2)
+    assert gate.ledger.received(str(ds.SOPInstanceUID)) is not None
     gate.still_works()
 
 

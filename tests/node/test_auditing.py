@@ -69,8 +69,8 @@ class Running:
         self._is_running = True
 
     def _association_ended(self, association: str) -> None:
-        self.auditor.association_ended(association)
         self.ledger.association_ended(association)
+        self.auditor.association_ended(association)
         self.ended += 1
 
     def send(self, paths: list[Path], *, calling_ae: str = "GANTRY") -> list[int | None]:

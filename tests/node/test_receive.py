@@ -45,7 +45,9 @@ class Door:
             **said,
         )
         try:
-            return self.receiver.keep(incoming)
+            answer = self.receiver.keep(incoming)
+            assert self.ledger.index.drain(5)
+            return answer
         finally:
             file.discard()  # as the SCP does when an object was not kept; harmless once it is settled
 

@@ -53,7 +53,6 @@ def test_kill_9_in_mid_load_loses_nothing_that_was_acknowledged(new_spool, tmp_p
     assert len(acknowledged) >= 66
     spool = new_spool("spool")
     spool.ledger.recover(1000.0)
-    spool.files.sweep_incoming()
     result = spool.ledger.reconcile(spool.files)
     assert not result.missing
     kept = {i.SOPInstanceUID: i for i in spool.ledger.study_story("1.2").instances}

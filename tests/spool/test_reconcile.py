@@ -1,10 +1,18 @@
 """Where ledger and disk disagree at start-up."""
 
+from dataclasses import replace
+
 import pytest
 
+from dae_pacs import part10
 from dae_pacs.errors import SpoolError
+from dae_pacs.part10 import FileMeta
 from dae_pacs.spool.files import SpoolFiles
+from dae_pacs.spool.receipt import Receipt
 from dae_pacs.spool.records import KeepOutcome, Plan
+
+CT = "1.2.840.10008.5.1.4.1.1.2"
+EXPLICIT = "1.2.840.10008.1.2.1"
 
 
 def test_agreement_is_clean(spool):
@@ -137,3 +145,80 @@ def test_a_person_may_empty_the_quarantine(spool):
 def test_a_ledger_is_not_compared_with_another_spool(spool, tmp_path):
     with pytest.raises(SpoolError, match="does not belong"):
         spool.ledger.reconcile(SpoolFiles(tmp_path / "other"))
+
+
+def acknowledged(spool, uid, *, content=b"", settled=False):
+    """Leave the file of an object that was acknowledged, as a crash before its row leaves it."""
+    incoming = spool.files.open_incoming()
+    meta = FileMeta(CT, uid, EXPLICIT)
+    incoming.write(part10.encode(meta, calling_ae="CT1", called_ae="DAE_PACS") + uid.encode() + content)
+    sequence = len(list(spool.files.incoming.iterdir()))
+    incoming.seal(Receipt("CT1", "DAE_PACS", "127.0.0.1", "a9", 100.0 + sequence, sequence, ""))
+    incoming.flush()
+    if settled:
+        spool.files.settle(incoming, SOPInstanceUID=uid, transfer_syntax_uid=EXPLICIT)
+    return incoming.path
+
+
+def adopted_as(spool):
+    like = spool.received("0.0")
+    like.path.unlink()
+
+    def adopt(sealed):
+        new = replace(
+            like,
+            SOPInstanceUID=sealed.meta.SOPInstanceUID,
+            digest=sealed.digest(),
+            path=sealed.path,
+            size_bytes=sealed.size_bytes,
+            association=sealed.receipt.association,
+        )
+        return new, Plan("forward", rule="all", destinations=("PACS",))
+
+    return adopt
+
+
+@pytest.mark.parametrize("settled", [False, True])
+def test_what_was_acknowledged_without_a_row_is_recorded_and_delivered_once(spool, settled):
+    for uid in ("1.1", "1.2"):
+        acknowledged(spool, uid, settled=settled)
+    result = spool.ledger.reconcile(spool.files, adopt=adopted_as(spool))
+    assert (result.adopted, result.orphans, result.swept) == (2, (), 0)
+    assert [i.SOPInstanceUID for i in spool.ledger.study_story("1.2").instances] == ["1.1", "1.2"]
+    assert spool.ledger.reconcile(spool.files, adopt=adopted_as(spool)).is_clean
+    assert spool.deliver() == 2
+
+
+def test_row_whose_file_a_power_cut_put_back_under_its_old_name_finds_it_again(spool):
+    acknowledged(spool, "1.1")
+    spool.ledger.reconcile(spool.files, adopt=adopted_as(spool))
+    kept = spool.ledger.received("1.1").path
+    kept.replace(spool.files.incoming / "0123.dcm")
+    result = spool.ledger.reconcile(spool.files, adopt=adopted_as(spool))
+    assert result.is_clean
+    assert kept.exists()
+
+
+def test_torn_file_is_never_adopted(spool):
+    path = acknowledged(spool, "1.1", content=bytes(5000))
+    content = bytearray(path.read_bytes())
+    content[-512:] = b"x" * 512
+    path.write_bytes(content)
+    result = spool.ledger.reconcile(spool.files, adopt=adopted_as(spool))
+    assert (result.adopted, result.swept) == (0, 1)
+    assert not path.exists()
+
+
+def test_file_made_ahead_is_neither_adopted_nor_swept(spool):
+    slot = spool.files.ready / "0123.slot"
+    slot.write_bytes(bytes(100_000))
+    assert spool.ledger.reconcile(spool.files, adopt=adopted_as(spool)).is_clean
+    assert slot.exists()
+
+
+def test_second_object_of_a_uid_that_was_never_acknowledged_is_set_apart(spool):
+    acknowledged(spool, "1.1")
+    spool.ledger.reconcile(spool.files, adopt=adopted_as(spool))
+    acknowledged(spool, "1.1", content=b"other")
+    spool.ledger.reconcile(spool.files, adopt=adopted_as(spool))
+    assert spool.ledger.counts()["instances"] == {"received kept": 1, "received quarantined": 1}
