@@ -24,6 +24,7 @@ serve: $(SET_UP) dae-pacs.toml
 
 benchmarks: $(SET_UP)
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/node.py
 	$(BIN)/python benchmarks/noise.py
 	$(BIN)/python benchmarks/denoising.py

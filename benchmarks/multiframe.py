@@ -79,6 +79,7 @@ def main() -> None:
         [
             _row("multiframe_2000_rss_mb", whole, shipped, f"frames; {growth}"),
             _row("series_1000_rss_mb", series, series_shipped, "slices"),
+            _over_model(series, series_shipped),
             {
                 "id": "multiframe_2000_overhead_ms",
                 "value": round(1000 * whole.seconds / FRAMES, 1),
@@ -98,6 +99,16 @@ def _row(name: str, whole: Run, shipped: Run, what: str) -> dict[str, object]:
         "unit": "MB",
         "note": f"peak of the worker process: {_told(whole)}, with a small network; "
         f"{_told(shipped)}, with the shipped bundle; {what}",
+    }
+
+
+def _over_model(whole: Run, shipped: Run) -> dict[str, object]:
+    return {
+        "id": "series_peak_mb_over_model",
+        "value": max(run.peak_mb - run.idle_mb for run in (whole, shipped)),
+        "unit": "MB",
+        "note": f"peak of the worker over its memory with the model loaded: {_told(whole)}, with a small "
+        f"network; {_told(shipped)}, with the shipped bundle; slices",
     }
 
 

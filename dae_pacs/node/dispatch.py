@@ -12,7 +12,17 @@ from multiprocessing.process import BaseProcess
 from dae_pacs.failpoints import reach
 from dae_pacs.image.derive import derived_series_number
 from dae_pacs.node.bell import Bell
-from dae_pacs.node.events import Calibrated, Derived, Event, Failed, Finished, Rejected, SeriesTask, Source
+from dae_pacs.node.events import (
+    Calibrated,
+    Derived,
+    Event,
+    Failed,
+    Finished,
+    Rejected,
+    SeriesTask,
+    Source,
+    Underway,
+)
 from dae_pacs.node.worker import WorkerSettings, run_worker
 from dae_pacs.spool.ledger import Ledger
 from dae_pacs.spool.records import Instance, Job, NewDerived
@@ -22,8 +32,12 @@ logger = logging.getLogger(__name__)
 STALL_S = 120.0
 """A worker that reports nothing for this long on one task is taken for hung: a decoder gone astray."""
 STALL_S_PER_MB = 15.0
-"""On top, for the largest object of the task: the slowest path measured takes 1 s for a megabyte of pixels (a
-UNet in float32 on two threads); compressed to a third, on a machine with other work, it stays below this."""
+"""On top, for what the worker does between two words: the slowest path measured takes 1 s for a megabyte of
+pixels (a UNet in float32 on two threads); compressed to a third, on a machine with other work, it stays below
+this."""
+MOST_STALL_MB = 64.0
+"""Of one object between two words: within an object of many frames the worker speaks after every few, and no
+detector makes a single frame of more."""
 RESTART_PAUSE_S = 1.0
 """Between a worker's death and the next one, so that a worker that can't start does not spin."""
 
@@ -205,7 +219,8 @@ class Dispatcher:
             last_word = time.monotonic()
             if isinstance(event, Finished | Failed):
                 return event
-            self._record(task.job_id, event)
+            if not isinstance(event, Underway):
+                self._record(task.job_id, event)
 
     def _beat(self, job_id: int) -> bool:
         lease_s = self._settings.lease_s
@@ -224,8 +239,9 @@ class Dispatcher:
 
 
 def stall_s(sources: Sequence[Source]) -> float:
-    """Say how long a worker may be silent over a series: it speaks after each image."""
-    return STALL_S + STALL_S_PER_MB * max((source.size_bytes for source in sources), default=0) / 1e6
+    """Say how long a worker may be silent over a series: it speaks after each image, and within long ones."""
+    largest_mb = max((source.size_bytes for source in sources), default=0) / 1e6
+    return STALL_S + STALL_S_PER_MB * min(largest_mb, MOST_STALL_MB)
 
 
 def _as_new(event: Derived) -> NewDerived:

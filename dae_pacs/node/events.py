@@ -87,4 +87,9 @@ class Failed:
     reason: str
 
 
-Event = Calibrated | Derived | Rejected | Finished | Failed
+@dataclass(frozen=True)
+class Underway:
+    """Some frames of an object with many were denoised: a sign of life."""
+
+
+Event = Calibrated | Derived | Rejected | Underway | Finished | Failed

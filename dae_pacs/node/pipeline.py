@@ -24,7 +24,7 @@ from dae_pacs.image.derive import Derivation, derive_header
 from dae_pacs.image.pixel_file import pixel_file
 from dae_pacs.image.pixels import Image, decode_run, encode, open_image
 from dae_pacs.image.removed import difference
-from dae_pacs.node.events import Calibrated, Derived, Event, Finished, Rejected, SeriesTask, Source
+from dae_pacs.node.events import Calibrated, Derived, Event, Finished, Rejected, SeriesTask, Source, Underway
 from dae_pacs.node.overlap import Behind, ahead, one_at_a_time
 from dae_pacs.node.runs import ObjectRuns, Run, batches
 from dae_pacs.node.stopwatch import Stopwatch
@@ -68,6 +68,8 @@ def denoise_series(
             if noise is None:  # not one of the sampled images decoded
                 noise = _noise_of_first(work, batch, report)
             writer.give(batch if noise is None else _denoise(work, batch, noise))
+            if not batch[-1].is_last:
+                report(Underway())
     report(Finished(dict(work.clock.seconds)))
 
 

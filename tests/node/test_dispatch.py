@@ -75,7 +75,8 @@ def test_patience_with_a_silent_worker_grows_with_the_largest_object():
         return Source(1, Path("x"), "d", int(megabytes * 1e6))
 
     assert stall_s([source(0.5)] * 1000) < 150  # a CT series speaks after each slice
-    assert stall_s([source(0.5), source(1000)]) > 4 * 1000  # seconds that its forward passes take at worst
+    assert stall_s([source(0.5), source(60)]) > 4 * 60  # seconds that its forward passes take at worst
+    assert stall_s([source(2000)]) < 1100  # of one with many frames it speaks after every few
     assert stall_s([]) == STALL_S
 
 

@@ -12,7 +12,7 @@ from dae_pacs.image import layout
 from dae_pacs.image.files import file_digest, read
 from dae_pacs.image.pixels import decode, decode_run
 from dae_pacs.node import pipeline
-from dae_pacs.node.events import Calibrated, Derived, Event, Finished, Rejected, SeriesTask, Source
+from dae_pacs.node.events import Calibrated, Derived, Event, Finished, Rejected, SeriesTask, Source, Underway
 from dae_pacs.node.pipeline import denoise_series, spread
 
 
@@ -229,8 +229,14 @@ def test_model_that_fails_in_the_middle_leaves_no_half_object_and_rejects_nothin
             events.append,
             name_file=lambda *_: folder / "derived.dcm",
         )
-    assert [type(event) for event in events] == [Calibrated]
+    assert [type(event) for event in events] == [Calibrated, Underway, Underway]
     assert set(folder.iterdir()) == before
+
+
+def test_long_object_gives_a_sign_of_life_after_every_run(make_multiframe, denoiser, monkeypatch):
+    monkeypatch.setattr(layout, "RUN_PIXELS", 2 * 64 * 64)
+    events = run(make_multiframe(), Batched(denoiser, slices=1))
+    assert [type(event) for event in events] == [Calibrated, *[Underway] * 4, Derived, Finished]
 
 
 def test_next_images_are_decoded_while_one_is_denoised(make_task, denoiser, monkeypatch):
