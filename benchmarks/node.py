@@ -35,7 +35,7 @@ from dae_pacs.spool.report import StudyStory
 MODEL = "xray_radiograph_denoising"
 REPEATS = 3
 QUIET_S = 2.0
-TIMEOUT_S = 300.0
+TIMEOUT_S = 900.0
 CT_FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "dicom" / "ct-ge-head"
 CONFIGURATION = """
 [node]

@@ -26,10 +26,17 @@ class Budget:
     """How many pixels one pass may have; halved when memory runs out."""
 
     pixels: int
+    together: int
+    """So many at most where they are of several images; a larger image comes alone."""
+
+    @property
+    def batch_pixels(self) -> int:
+        """How many pixels of several images go into one pass."""
+        return min(self.pixels, self.together)
 
     def batch_of(self, shape: tuple[int, int]) -> int:
         """How many images of a shape go into one pass; at least one, which is then cut into tiles."""
-        return max(self.pixels // (shape[0] * shape[1]), 1)
+        return max(self.batch_pixels // (shape[0] * shape[1]), 1)
 
 
 @dataclass(frozen=True)

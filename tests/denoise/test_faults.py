@@ -201,7 +201,7 @@ def test_steps_on_a_device_give_what_numpy_gives(bundle_folder, frames, levels):
     keep = np.zeros(x.shape, dtype=bool)
     keep[:, :5] = True
     x[0, 0, 0] = np.nan
-    place = Place(CPU, layer_by_layer(network), Budget(1 << 20))
+    place = Place(CPU, layer_by_layer(network), Budget(1 << 20, 1 << 20))
     result = host_memory(x.shape, CPU)
     launch(x, keep, settings=Settings(noise, 0.7, 3.0), place=place, result=result).wait()
     there = result.numpy()
@@ -224,7 +224,7 @@ def test_what_the_network_leaves_alone_stays_bit_for_bit_on_a_device(frames):
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_values_that_are_not_finite_are_refused_on_a_device(bundle_folder, frames, value):
     frames[1, 3, 4:6] = value
-    place = Place(CPU, layer_by_layer(load_bundle(bundle_folder).network()), Budget(1 << 20))
+    place = Place(CPU, layer_by_layer(load_bundle(bundle_folder).network()), Budget(1 << 20, 1 << 20))
     launched = launch(
         frames,
         np.zeros(frames.shape, dtype=bool),

@@ -1,0 +1,120 @@
+"""Measure the node's throughput on a long CT series against its bare model, and what a study waits for.
+
+    python benchmarks/throughput.py [--slices 200] [--rounds 3]
+
+The slices of benchmarks/node.py, repeated under new UIDs, go to a node that delivers to a real Orthanc. The
+node's time is that of its job, from the claim to the last derived object on disk, while Orthanc takes them on
+the same cores. The bare model is the network alone, run in this process as the node runs it, in the same
+batches, stabilised and in memory before the clock starts. Both in turn.
+"""
+
+import argparse
+import itertools
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the worker does
+
+import numpy as np
+import torch
+from node import CONFIGURATION, MODEL, QUIET_S, Place, _ct, _pass_through, _split
+from pydicom import Dataset
+from results import record
+
+from dae_pacs.demo.node_process import NodeProcess
+from dae_pacs.demo.orthanc import Orthanc, free_port
+from dae_pacs.demo.phantoms import Study, radiograph
+from dae_pacs.denoise.engine import TorchDenoiser, open_denoiser
+from dae_pacs.image.pixels import decode
+from dae_pacs.node.pipeline import CALIBRATION_FRAMES, spread
+from dae_pacs.resources import find_bundle
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--slices", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    slices, source = _ct()
+    study = list(itertools.islice(itertools.cycle(slices), options.slices))
+    denoiser = open_denoiser(find_bundle(MODEL), device="cpu")
+    with tempfile.TemporaryDirectory() as name:
+        splits, models, computes = _measure(study, denoiser, Path(name), options.rounds)
+    speeds = [model / split["work"] for split, model in zip(splits, models, strict=True)]
+    waits = [split["without_quiet"] / compute for split, compute in zip(splits, computes, strict=True)]
+    middle = splits[len(splits) // 2]
+    told = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in middle.items())
+    what = f"{len(study)} slices of 512x512 ({source}, repeated), {len(splits)} rounds"
+    record(
+        [
+            _row("node_over_bare_model_cpu", speeds)
+            | {
+                "peer": "network alone, s",
+                "peer_value": round(statistics.median(models), 1),
+                "note": f"{what}; {denoiser.way.name}; stages run beside each other: {told}",
+            },
+            _row(f"ct{len(study)}_last_byte_to_pacs_over_compute", waits)
+            | {
+                "peer": "bare compute, s",
+                "peer_value": round(statistics.median(computes), 1),
+                "note": f"{what}; compute: calibrate and denoise; quiet time left out; {told}",
+            },
+        ]
+    )
+
+
+def _measure(
+    study: list[Dataset], denoiser: TorchDenoiser, folder: Path, rounds: int
+) -> tuple[list[dict[str, float]], list[float], list[float]]:
+    """Return the node's splits, the seconds of the network alone, and those of all compute."""
+    port = free_port()
+    with Orthanc(folder / "pacs") as pacs:
+        text = CONFIGURATION.format(port=port, pacs_port=pacs.port, quiet_s=QUIET_S)
+        with NodeProcess(folder / "node", text, ae_title="DAE_PACS", port=port) as node:
+            place = Place(node, pacs, folder)
+            _pass_through([radiograph(Study(), "CR")], place)  # the model is loaded after this one
+            splits, models, computes = [], [], []
+            for _ in range(rounds):
+                model_s, compute_s = _bare(study, denoiser)
+                models.append(model_s)
+                computes.append(compute_s)
+                story = _pass_through(study, place)
+                (job,) = story.jobs
+                work = (job.finished_at or 0.0) - (job.claimed_at or 0.0)
+                splits.append(_split(story) | {"work": work})
+            return splits, models, computes
+
+
+def _bare(study: list[Dataset], denoiser: TorchDenoiser) -> tuple[float, float]:
+    """Time the network alone, and all compute, on arrays in memory."""
+    decoded = [decode(ds) for ds in study]
+    frames = np.concatenate([one.values for one in decoded])
+    keep = np.concatenate([one.keep for one in decoded])
+    sample = spread(decoded, CALIBRATION_FRAMES)
+    started = time.perf_counter()
+    noise = denoiser.calibrate([one.values[0] for one in sample], [one.keep[0] for one in sample])
+    denoiser.denoise(frames, keep, noise=noise, strength=denoiser.identity.default_strength)
+    compute_s = time.perf_counter() - started
+    size = max(1, denoiser.batch_pixels // frames[0].size)
+    batches = torch.from_numpy(noise.stabilise(frames)[:, None]).split(size)
+    started = time.perf_counter()
+    with torch.inference_mode():
+        for batch in batches:
+            denoiser.way.network(batch)
+    return time.perf_counter() - started, compute_s
+
+
+def _row(name: str, values: list[float]) -> dict[str, object]:
+    return {
+        "id": name,
+        "value": round(statistics.median(values), 3),
+        "unit": "",
+        "spread": [round(min(values), 3), round(max(values), 3)],
+    }
+
+
+if __name__ == "__main__":
+    main()
