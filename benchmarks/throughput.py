@@ -56,7 +56,7 @@ def main() -> None:
                 "peer_value": round(statistics.median(models), 1),
                 "note": f"{what}; {denoiser.way.name}; stages run beside each other: {told}",
             },
-            _row(f"ct{len(study)}_last_byte_to_pacs_over_compute", waits)
+            _row("ct_series_last_byte_to_pacs_over_compute", waits)
             | {
                 "peer": "bare compute, s",
                 "peer_value": round(statistics.median(computes), 1),

@@ -35,8 +35,8 @@ from dae_pacs.noise.model import NoiseModel
 MOST_PIXELS = {"cpu": 1 << 20, "cuda": 1 << 24}
 """Per forward pass. On a CPU the shipped network then adds 0.46 GB at its peak (measured on 2000×2500)."""
 TOGETHER_PIXELS = {"cpu": 1 << 19, "cuda": 1 << 24}
-"""Per forward pass of several images. On a CPU four slices of 512×512 took 2.3 s of the processor's time one by
-one, 2.0 s in twos and 1.7 s together, which takes 0.44 GB beside the model: more than a series should."""
+"""Per forward pass of several images. On a CPU four slices of 512×512 took 2.3 s of the processor's time one
+by one, 2.0 s in twos and 1.7 s together, which takes 0.44 GB beside the model: more than a series should."""
 LEAST_PIXELS = 1 << 13
 """A pass this small that still finds no memory can't be halved to any use."""
 REST_S = 60.0
