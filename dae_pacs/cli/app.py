@@ -18,6 +18,7 @@ from dae_pacs.cli.models import models_app
 from dae_pacs.cli.options import DenoiseOptions, Device, Loss
 from dae_pacs.cli.parameters import Config, Model, Objects, PeerName, Study
 from dae_pacs.cli.rules_app import rules_app
+from dae_pacs.cli.spool_app import spool_app
 from dae_pacs.cli.tls_app import tls_app
 from dae_pacs.errors import DaePacsError
 
@@ -32,6 +33,7 @@ app.add_typer(config_app, name="config")
 app.add_typer(rules_app, name="rules")
 app.add_typer(models_app, name="models")
 app.add_typer(tls_app, name="tls")
+app.add_typer(spool_app, name="spool")
 
 
 @app.callback(invoke_without_command=True)

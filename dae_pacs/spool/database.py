@@ -25,8 +25,8 @@ _BUSY_TIMEOUT_S: Final = 30.0
 _ILLEGAL: Final = "illegal transition"
 _RESTORE: Final = (
     "It is never started empty, since objects that were acknowledged may be recorded in it alone. "
-    "Keep the whole spool folder as it is, restore the ledger from a backup, or move the folder away and "
-    "start with a new one; the objects themselves are ordinary DICOM files in objects/."
+    "Keep the whole spool folder as it is, and restore the ledger from a backup, or have `dae-pacs spool "
+    "repair` rebuild it from the files; the objects themselves are ordinary DICOM files in objects/."
 )
 _RIGHTS: Final = ("can't be opened or written", "Check the owner and rights of the file and its folder.")
 _WORDS: Final = {

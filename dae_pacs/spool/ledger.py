@@ -82,7 +82,7 @@ class Ledger:
             )
 
     def reconcile(
-        self, files: SpoolFiles, *, adopt: reconcile.Adopt | None = None
+        self, files: SpoolFiles, *, adopt: reconcile.Adopt | None = None, is_rebuilding: bool = False
     ) -> reconcile.Reconciliation:
         """Compare with the disk, put right what can be, report the rest. Call it once, when a node starts.
 
@@ -90,8 +90,9 @@ class Ledger:
             files: of this ledger's spool.
             adopt: says what to record of an object that was acknowledged and has no row yet; without it
                 such a file goes to quarantine.
+            is_rebuilding: take also what was kept before files had receipts.
         """
-        return reconcile.reconcile(self._database, files, adopt=adopt)
+        return reconcile.reconcile(self._database, files, adopt=adopt, is_rebuilding=is_rebuilding)
 
     def keep(self, new: NewInstance, plan: Plan) -> KeepOutcome:
         """Record a received object whose file is settled, and all that follows from it.

@@ -48,6 +48,26 @@ class Outbox:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    def recall_delivered(self, delivered: Sequence[tuple[str, str, float]]) -> int:
+        """Take originals for delivered that an earlier ledger knew to be: UID, destination, time of each."""
+        count = 0
+        with self._database.writing() as connection:
+            for uid, destination, at in delivered:
+                owed = connection.execute(
+                    "SELECT d.id FROM instances AS i JOIN deliveries AS d ON d.instance_id = i.id"
+                    " WHERE i.SOPInstanceUID = ? AND i.origin = 'received' AND i.status <> 'quarantined'"
+                    " AND d.destination = ? AND d.status = 'waiting'",
+                    (uid, destination),
+                ).fetchone()
+                if owed is not None:
+                    connection.execute("UPDATE deliveries SET status = 'sending' WHERE id = ?", (owed["id"],))
+                    connection.execute(
+                        "UPDATE deliveries SET status = 'delivered', delivered_at = ? WHERE id = ?",
+                        (at, owed["id"]),
+                    )
+                    count += 1
+        return count
+
     def claim(self, destination: str, *, now: float, limit: int, breaker_after: int) -> list[Delivery]:
         """Take what may go to a destination now, longest due first; it is being sent from here on.
 

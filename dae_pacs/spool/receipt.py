@@ -133,6 +133,25 @@ def read(path: Path, *, is_checked: bool = True) -> Sealed | None:
         return sealed
 
 
+def read_old(path: Path) -> Sealed | None:
+    """Read a file's receipt, or make one up for a file from before there were receipts.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    with path.open("rb") as file:
+        try:
+            values = part10.read_values(file)
+        except NotDicomError:
+            return None
+        if part10.PRIVATE_INFORMATION in values:
+            return read(path)
+        said = Receipt(
+            part10.text_of(values, part10.SOURCE_AE), "", "", "before", path.stat().st_mtime, 0, ""
+        )
+        return Sealed(path, part10.meta_of(values), said, file.tell(), path.stat().st_size)
+
+
 def _sealed(path: Path, values: dict[int, bytes], record: bytes, start: int) -> Sealed:
     _magic, _check, data_bytes, received_at, sequence, association, address, warning = _LAYOUT.unpack(record)
     receipt = Receipt(

@@ -59,13 +59,16 @@ class Reconciliation:
         return not (self.missing or self.found_again or self.orphans or self.adopted or self.swept)
 
 
-def reconcile(database: Database, files: SpoolFiles, *, adopt: Adopt | None = None) -> Reconciliation:
+def reconcile(
+    database: Database, files: SpoolFiles, *, adopt: Adopt | None = None, is_rebuilding: bool = False
+) -> Reconciliation:
     """Compare and put right; safe to repeat.
 
     Args:
         database: the ledger's.
         files: of the same spool.
         adopt: says what to record of an object without a row; without it none is adopted.
+        is_rebuilding: adopt also what lies in objects/ from before files had receipts.
 
     Raises:
         SpoolError: the ledger belongs to another spool, or the disk refuses.
@@ -77,7 +80,8 @@ def reconcile(database: Database, files: SpoolFiles, *, adopt: Adopt | None = No
     try:
         unfinished = _take_in(files)
         absent, unknown = _compare(database, files)
-        adopted, unknown = _adopt(database, files, unknown, adopt=adopt)
+        read = receipt.read_old if is_rebuilding else receipt.read
+        adopted, unknown = _adopt(database, files, unknown, adopt=adopt, read=read)
         with database.writing() as connection:
             found_again, orphans, swept = _settle_unknown(connection, unknown, files)
             missing, remade = _mark_missing(connection, absent, root=files.root)
@@ -121,7 +125,12 @@ def _take_in(files: SpoolFiles) -> int:
 
 
 def _adopt(
-    database: Database, files: SpoolFiles, unknown: list[str], *, adopt: Adopt | None
+    database: Database,
+    files: SpoolFiles,
+    unknown: list[str],
+    *,
+    adopt: Adopt | None,
+    read: Callable[[Path], Sealed | None],
 ) -> tuple[int, list[str]]:
     """Record the objects that say themselves that they are whole, in the order of their arrival.
 
@@ -130,7 +139,7 @@ def _adopt(
     """
     if adopt is None:
         return 0, unknown
-    found = {name: receipt.read(files.root / name) for name in unknown if name.startswith("objects/")}
+    found = {name: read(files.root / name) for name in unknown if name.startswith("objects/")}
     sealed = sorted(
         (one for one in found.values() if one is not None),
         key=lambda one: (one.receipt.received_at, one.receipt.sequence),
