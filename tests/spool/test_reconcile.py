@@ -152,7 +152,7 @@ def acknowledged(spool, uid, *, content=b"", settled=False):
     incoming = spool.files.open_incoming()
     meta = FileMeta(CT, uid, EXPLICIT)
     incoming.write(part10.encode(meta, calling_ae="CT1", called_ae="DAE_PACS") + uid.encode() + content)
-    sequence = len(list(spool.files.incoming.iterdir()))
+    sequence = int(uid[-1])
     incoming.seal(Receipt("CT1", "DAE_PACS", "127.0.0.1", "a9", 100.0 + sequence, sequence, ""))
     incoming.flush()
     if settled:
