@@ -31,6 +31,8 @@ benchmarks: $(SET_UP)
 	$(BIN)/python benchmarks/denoising.py
 	$(BIN)/python benchmarks/ct_noise.py
 	$(BIN)/python benchmarks/receive.py
+	$(BIN)/python benchmarks/echo.py
+	$(BIN)/python benchmarks/ledger.py
 	$(BIN)/python benchmarks/faults.py
 	$(BIN)/python benchmarks/judges.py
 	$(BIN)/python benchmarks/multiframe.py
