@@ -4,6 +4,7 @@ This stands between an object's last byte and its sender's success, so it makes 
 steps from length to length, down into sequences, and leaves whatever is not plain to `parse`.
 """
 
+import re
 import struct
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,6 +24,9 @@ _UNDEFINED_LENGTH: Final = 0xFFFFFFFF
 # As they stand in the file, group first, read as one little endian number.
 _SOP_CLASS_UID: Final = 0x00160008
 _SOP_INSTANCE_UID: Final = 0x00180008
+_CHARACTER_SET: Final = 0x00050008
+_TERMS: Final = re.compile(rb"[A-Z0-9_ \\]*")
+"""Defined terms of Specific Character Set have no other characters (PS3.3 C.12.1.1.2)."""
 _UIDS: Final = frozenset({_SOP_CLASS_UID, _SOP_INSTANCE_UID})
 _PIXEL_TAGS: Final = frozenset({0x00087FE0, 0x00097FE0, 0x00107FE0})
 _ITEM: Final = 0xE000FFFE
@@ -73,6 +77,12 @@ def identify(data: bytes, size_bytes: int, *, transfer_syntax_uid: str) -> Ident
     return Identity(_text(found, _SOP_CLASS_UID), _text(found, _SOP_INSTANCE_UID))
 
 
+def _require_terms(value: bytes) -> None:
+    """Leave to `parse` what may be no character set: it reads every text behind it by that."""
+    if not _TERMS.fullmatch(value):
+        raise _NotPlainError
+
+
 def _text(found: dict[int, bytes], tag: int) -> str:
     return found.get(tag, b"").strip(b"\0 ").decode("latin-1")
 
@@ -80,8 +90,13 @@ def _text(found: dict[int, bytes], tag: int) -> str:
 def _explicit(data: bytes, position: int, end: int, *, depth: int, found: dict[int, bytes]) -> int:
     """Step over elements with value representations; gives where the last one ends."""
     unpack, unpack_long, vrs = _EXPLICIT.unpack_from, _LONG.unpack_from, _LONG_VRS
+    last = -1
     while position < end:
         tag, vr, length = unpack(data, position)
+        place = (tag & 0xFFFF) << 16 | tag >> 16
+        if place <= last:
+            raise _NotPlainError  # out of order, or twice: which of the two counts is for `parse` to say
+        last = place
         is_long = vrs.get(vr)
         if is_long:
             (length,) = unpack_long(data, position + 8)
@@ -97,8 +112,12 @@ def _explicit(data: bytes, position: int, end: int, *, depth: int, found: dict[i
             raise _NotPlainError
         else:
             start = position + 8
+        if tag == _CHARACTER_SET and vr != b"CS":
+            raise _NotPlainError
         if not depth and tag in _UIDS:
             found.setdefault(tag, data[start : start + length])
+        elif tag == _CHARACTER_SET:
+            _require_terms(data[start : start + length])
         position = start + length
         if position > end and (depth or tag not in _PIXEL_TAGS or length == _UNDEFINED_LENGTH):
             raise _NotPlainError  # only the pixel data may lie beyond what is looked at
@@ -107,8 +126,13 @@ def _explicit(data: bytes, position: int, end: int, *, depth: int, found: dict[i
 
 def _implicit(data: bytes, position: int, end: int, *, depth: int, found: dict[int, bytes]) -> int:
     """The same without value representations (PS3.5 7.1.3)."""
+    last = -1
     while position < end:
         tag, length = _IMPLICIT.unpack_from(data, position)
+        place = (tag & 0xFFFF) << 16 | tag >> 16
+        if place <= last:
+            raise _NotPlainError
+        last = place
         start = position + 8
         if depth and tag == _ITEM_END:
             return position
@@ -117,6 +141,8 @@ def _implicit(data: bytes, position: int, end: int, *, depth: int, found: dict[i
             continue
         if not depth and tag in _UIDS:
             found.setdefault(tag, data[start : start + length])
+        elif tag == _CHARACTER_SET:
+            _require_terms(data[start : start + length])
         position = start + length
         if position > end and (depth or tag not in _PIXEL_TAGS or length == _UNDEFINED_LENGTH):
             raise _NotPlainError  # only the pixel data may lie beyond what is looked at

@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from contextlib import ExitStack
+from functools import partial
 
 from dae_pacs.audit.events import this_process
 from dae_pacs.audit.trail import open_trail
@@ -176,10 +177,9 @@ class Node:
         return self.files.open_incoming()
 
     def _association_ended(self, association: str) -> None:
-        try:
-            self.ledger.association_ended(association)  # first: what came is counted when its row is written
-        finally:
-            self._audit.association_ended(association)
+        # What came is counted when its row is written: the trail hears of the end after that.
+        told = partial(self._audit.association_ended, association)
+        self.ledger.index.association_ended(association, then=told)
 
     def _tick(self) -> None:
         while not self._stopping.wait(TICK_S):

@@ -77,6 +77,8 @@ class Index:
         self._queue: deque[Arrival | str] = deque()
         """Objects, and names of associations that ended after them."""
         self._in_hand: list[Arrival | str] = []
+        self._after: dict[str, Callable[[], None]] = {}
+        """What is to be done when an association's end is recorded."""
         self._uids: dict[str, int] = {}
         """SOP Instance UIDs between their arrival and their row, and how many arrivals hold each."""
         self._waiting = 0
@@ -180,23 +182,33 @@ class Index:
             raise arrival.error or SpoolError("an object could not be recorded")
         return arrival.outcome
 
-    def association_ended(self, association: str) -> None:
-        """Note, after all of its objects, that no more come on an association."""
+    def association_ended(self, association: str, *, then: Callable[[], None] = lambda: None) -> None:
+        """Note, after all of its objects, that no more come on an association; `then` is called after that.
+
+        Nobody waits: an association that is over must not keep its place while others bring more.
+        """
         with self._changed:
+            self._after[association] = then
             self._queue.append(association)
             self._keep_running()
             self._changed.notify_all()
 
     def drain(self, timeout_s: float) -> bool:
-        """Wait until everything that was added has its row; False where it has not in time."""
-        if not self._queue and not self._in_hand:
-            return True
+        """Wait until everything that was added until now has its row; False where it has not in time.
+
+        What is added meanwhile is not waited for: under load the queue is hardly ever empty.
+        """
         with self._changed:
+            if not self._queue and not self._in_hand:
+                return True
+            last = (self._queue or self._in_hand)[-1]  # of those that are there: they go in their order
             self._keep_running()
             self._hurried += 1
             self._changed.notify_all()
             try:
-                return self._changed.wait_for(lambda: not (self._queue or self._in_hand), timeout_s)
+                return self._changed.wait_for(
+                    lambda: last not in self._in_hand and last not in self._queue, timeout_s
+                )
             finally:
                 self._hurried -= 1
 
@@ -294,6 +306,9 @@ class Index:
             return error
         with self._changed:
             self._in_hand.remove(association)
+            then = self._after.pop(association, None)
+        if then is not None:
+            then()
         return None
 
     def _write_run(self, run: list[Arrival]) -> SpoolError | None:

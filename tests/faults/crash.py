@@ -87,10 +87,10 @@ dimse_timeout_s = 60
 
 NODE_POINTS = {
     "receive.opening": 15,
-    "receive.writing": 30,
+    "receive.writing": 15,
     "receive.arrived": 15,
     "receive.sealed": 15,
-    "receive.flushing": 15,
+    "receive.flushing": 1,
     "receive.flushed": 15,
     "receive.kept": 15,
     "receive.answered": 15,

@@ -11,8 +11,8 @@ from stranger import CT, EXPLICIT, IMPLICIT
 from dae_pacs.config.model import ModelSettings, Rule
 from dae_pacs.dimse import acceptor, commands
 from dae_pacs.errors import InputError, ProtocolError
-from dae_pacs.image import files
-from dae_pacs.image.header import read_header, summarise
+from dae_pacs.image import files, walk
+from dae_pacs.image.header import identity_of, read_header, summarise
 from dae_pacs.image.pixels import decode_run, open_image
 from dae_pacs.node.routing import decide
 
@@ -24,6 +24,12 @@ RULES = (
     Rule(name="uid", when={"SOPClassUID": "CT Image Storage", "StudyDate": "19*"}, action="keep"),
     Rule(name="rest", when={"Modality": "*"}, action="keep"),
 )
+
+
+class WalkError(Exception):
+    """The quick walk took for whole what the parser refuses, or for another object than the parser does."""
+
+
 _META = bytes(128) + b"DICM\x02\x00\x00\x00UL\x04\x00"
 
 
@@ -79,9 +85,17 @@ def _parse_data_set(data: bytes, syntax: str, folder: Path) -> None:
     """Read a data set as the receiver does, route it, and decode what the worker would decode."""
     path = folder / "object.dcm"
     path.write_bytes(_part10(data, syntax))
+    walked = walk.identify(data[: walk.MOST_BYTES], len(data), transfer_syntax_uid=syntax)
     try:
         with path.open("rb") as file:
             header = read_header(file)
+    except InputError:
+        if walked is not None:
+            raise WalkError from None
+        return
+    if walked is not None and walked != identity_of(header) and not _uid_fault(walked):
+        raise WalkError
+    try:
         summary = summarise(header)
         _route(header)
         if summary.reason is None:
@@ -90,6 +104,11 @@ def _parse_data_set(data: bytes, syntax: str, folder: Path) -> None:
                 decode_run(image, first, stop)
     except InputError:
         return
+
+
+def _uid_fault(identity: walk.Identity) -> str:
+    """Say what is wrong with an object's UIDs: no command that names such ones is taken."""
+    return commands.uid_fault(identity.SOPClassUID) or commands.uid_fault(identity.SOPInstanceUID)
 
 
 def _route(header: Dataset) -> None:
