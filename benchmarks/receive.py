@@ -2,9 +2,11 @@
 
     python benchmarks/receive.py [--rounds 5] [--slices 200] [--folder /dev/shm] [--disk .] [--ahead] [--dry]
 
-Ours is the whole node, with its worker at rest and a rule that only keeps: success means stable storage, and
-recorded in the ledger. Peers and ours take the same files in turn, within one process tree, from DCMTK's
-dcmsend with TCP_NODELAY=1 on both sides; each round has objects of its own. The comparison with a storescp
+Ours is the whole node, with its worker at rest and a rule that only keeps: success means stable storage. The
+rows of the ledger come behind the answers, so each note also tells the ratio until they are written. Peers
+and ours take the same files in turn, within one process tree, from DCMTK's dcmsend with TCP_NODELAY=1 on both
+sides; each round has objects of its own, and begins when the node rests: what it does behind its answers, and
+ahead of the next burst, is never done in the peer's turn. The comparison with a storescp
 that flushes each file runs on a real disk, the others in memory. The flush comes from a library of a few
 lines that is loaded into storescp (fsync_on_close.c): a command after each file, which is DCMTK's own way,
 would cost a process for each object.
@@ -13,6 +15,7 @@ would cost a process for each object.
 import argparse
 import os
 import shutil
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -20,8 +23,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -34,6 +37,7 @@ from dae_pacs.demo.orthanc import Orthanc, find_orthanc, free_port
 from dae_pacs.demo.phantoms import Study, ct_series
 from dae_pacs.dimse import scu
 from dae_pacs.dimse.statuses import Outcome
+from dae_pacs.spool.files import LEDGER_NAME
 
 CT_FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "dicom" / "ct-ge-head"
 SHIM = Path(__file__).with_name("fsync_on_close.c")
@@ -41,6 +45,7 @@ ENVIRONMENT = dict(os.environ, TCP_NODELAY="1")
 PDU_BYTES = 131072
 LARGE_BYTES = 2_000_000_000
 SENDERS = 4
+ROWS_WITHIN_S = 60.0
 CONFIGURATION = """
 [node]
 accept = "anyone"
@@ -74,6 +79,19 @@ class Target:
     name: str
     ae_title: str
     port: int
+    pid: int | None = None
+    ledger: Path | None = None
+
+
+@dataclass
+class Rounds:
+    """What several rounds gave."""
+
+    ratios: list[float] = field(default_factory=list)
+    with_rows: list[float] = field(default_factory=list)
+    """The same, until our ledger knew all objects as well."""
+    seconds: list[float] = field(default_factory=list)
+    """The peer's."""
 
 
 def main() -> None:
@@ -137,29 +155,30 @@ def _one_against_flushing_storescp(plan: Plan, inputs: list[list[Path]]) -> dict
     with ExitStack() as stack:
         peer = stack.enter_context(_storescp(plan.disk / "storescp", LD_PRELOAD=str(shim)))
         ours = stack.enter_context(_node(plan.disk / "node"))
-        ratios, seconds = _in_turn(peer, ours, inputs)
+        rounds = _in_turn(peer, ours, inputs)
         in_memory = _storescp(plan.memory / "flushing", LD_PRELOAD=str(shim))
-        besides = _in_turn(
+        beside = _in_turn(
             stack.enter_context(in_memory), stack.enter_context(_node(plan.memory / "beside")), inputs
-        )[0]
+        )
+    in_memory_too = statistics.median(beside.ratios)
     note = (
-        f"on a disk ({_file_system(plan.disk)}); both spools in memory: {statistics.median(besides):.2f}; "
+        f"on a disk ({_file_system(plan.disk)}); both spools in memory: {in_memory_too:.2f}; "
         f"fsync in storescp by LD_PRELOAD, without its folder"
     )
-    return _ratio_row(name, ratios, seconds, peer="storescp +B, fsync per file (s)", note=note)
+    return _ratio_row(name, rounds, peer="storescp +B, fsync per file (s)", note=note)
 
 
 def _one_against_storescp(plan: Plan, inputs: list[list[Path]]) -> dict[str, object]:
     with _storescp(plan.memory / "plain") as peer, _node(plan.memory / "node") as ours:
-        ratios, seconds = _in_turn(peer, ours, inputs)
+        rounds = _in_turn(peer, ours, inputs)
     with _storescp(plan.disk / "plain") as peer, _node(plan.disk / "beside") as ours:
-        besides = _in_turn(peer, ours, inputs)[0]
+        beside = _in_turn(peer, ours, inputs)
     return _ratio_row(
         "receive_1_over_storescp",
-        ratios,
-        seconds,
+        rounds,
         peer="storescp +B (s)",
-        note=f"both spools in memory; on a disk, where only ours flushes, {statistics.median(besides):.2f}",
+        note="both spools in memory; on a disk, where only ours flushes, "
+        f"{statistics.median(beside.ratios):.2f}",
     )
 
 
@@ -171,9 +190,9 @@ def _four_against_orthanc(plan: Plan, inputs: list[list[Path]]) -> dict[str, obj
         orthanc = stack.enter_context(Orthanc(plan.memory / "orthanc"))
         peer = Target("Orthanc", orthanc.ae_title, orthanc.port)
         ours = stack.enter_context(_node(plan.memory / "four"))
-        ratios, seconds = _in_turn(peer, ours, inputs, associations=SENDERS)
+        rounds = _in_turn(peer, ours, inputs, associations=SENDERS)
     note = "both spools in memory; Orthanc with TcpNoDelay, 128 KiB PDUs, no flush of files, no plugins"
-    return _ratio_row(name, ratios, seconds, peer="Orthanc (s)", note=note)
+    return _ratio_row(name, rounds, peer="Orthanc (s)", note=note)
 
 
 def _sending(plan: Plan, inputs: list[list[Path]]) -> dict[str, object]:
@@ -189,7 +208,7 @@ def _sending(plan: Plan, inputs: list[list[Path]]) -> dict[str, object]:
                 ours.append(by_us)
     ratios = [them / us for them, us in zip(theirs, ours, strict=True)]
     note = "to storescp +B in memory; ours in this process, dcmsend with its start"
-    return _ratio_row("send_over_dcmsend", ratios, theirs, peer="dcmsend (s)", note=note)
+    return _ratio_row("send_over_dcmsend", Rounds(ratios, seconds=theirs), peer="dcmsend (s)", note=note)
 
 
 def _large_object(plan: Plan) -> dict[str, object]:
@@ -226,19 +245,34 @@ def _large_object(plan: Plan) -> dict[str, object]:
     }
 
 
-def _in_turn(
-    peer: Target, ours: Target, inputs: list[list[Path]], *, associations: int = 1
-) -> tuple[list[float], list[float]]:
-    """Give the ratios of the rounds, and the peer's seconds; the first round only warms up."""
-    ratios, seconds = [], []
+def _in_turn(peer: Target, ours: Target, inputs: list[list[Path]], *, associations: int = 1) -> Rounds:
+    """Let both take each round's objects; the first round only warms up."""
+    rounds = Rounds()
+    total = 0
     for number, folders in enumerate(inputs):
         theirs = _seconds(lambda folders=folders: _dcmsend(peer, folders, associations=associations))
         own = _seconds(lambda folders=folders: _dcmsend(ours, folders, associations=associations))
+        total += sum(len(list(folder.iterdir())) for folder in folders)
+        with_rows = own + _seconds(lambda count=total: _await_rows(ours, count))
         if number:
-            ratios.append(theirs / own)
-            seconds.append(theirs)
-        print(f"  {peer.name} {theirs:.3f} s, {ours.name} {own:.3f} s", file=sys.stderr)
-    return ratios, seconds
+            rounds.ratios.append(theirs / own)
+            rounds.with_rows.append(theirs / with_rows)
+            rounds.seconds.append(theirs)
+        print(f"  {peer.name} {theirs:.3f} s, {ours.name} {own:.3f} s, {with_rows:.3f} s", file=sys.stderr)
+        _await_rest(ours.pid)
+    return rounds
+
+
+def _await_rows(target: Target, count: int) -> None:
+    """Wait until a node's ledger knows so many objects."""
+    if target.ledger is None:
+        return
+    with closing(sqlite3.connect(f"file:{target.ledger}?mode=ro", uri=True)) as ledger:
+        deadline = time.monotonic() + ROWS_WITHIN_S
+        while ledger.execute("SELECT count(*) FROM instances").fetchone()[0] < count:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{target.name} did not record all {count} objects")
+            time.sleep(0.005)
 
 
 def _seconds(action: Callable[[], None]) -> float:
@@ -298,12 +332,14 @@ def _node(folder: Path) -> Iterator[Target]:
     node = NodeProcess(folder, CONFIGURATION.format(port=port, more=more), ae_title="DAE_PACS", port=port)
     with node:
         _await_rest(node.pid)
-        yield Target("dae-pacs", "DAE_PACS", port)
+        yield Target("dae-pacs", "DAE_PACS", port, node.pid, folder / "spool" / LEDGER_NAME)
     shutil.rmtree(folder)
 
 
-def _await_rest(pid: int) -> None:
-    """Wait until the node's worker has loaded its model and rests."""
+def _await_rest(pid: int | None) -> None:
+    """Wait until a node does nothing: its model is loaded, its rows are written."""
+    if pid is None:
+        return
     processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     quiet = 0
     while quiet < 4:
@@ -332,15 +368,16 @@ def _file_system(folder: Path) -> str:
     ).fstype
 
 
-def _ratio_row(
-    name: str, ratios: list[float], seconds: list[float], *, peer: str, note: str
-) -> dict[str, object]:
+def _ratio_row(name: str, rounds: Rounds, *, peer: str, note: str) -> dict[str, object]:
+    ratios = rounds.ratios
+    if rounds.with_rows:
+        note += f"; until the ledger has its rows, too: {statistics.median(rounds.with_rows):.2f}"
     return {
         "id": name,
         "value": round(statistics.median(ratios), 3),
         "unit": "",
         "peer": peer,
-        "peer_value": round(statistics.median(seconds), 3),
+        "peer_value": round(statistics.median(rounds.seconds), 3),
         "spread": [round(min(ratios), 3), round(max(ratios), 3)],
         "note": f"median of {len(ratios)} rounds; {note}",
     }

@@ -1,5 +1,6 @@
 """`dae-pacs serve`: run the node until it is told to stop."""
 
+import resource
 import signal
 import threading
 from pathlib import Path
@@ -13,6 +14,9 @@ from dae_pacs.privacy import log_crashes, seal_process
 
 WATCH_S = 1.0
 """How often the thread that watches all others is itself looked at."""
+OPEN_FILES = 4096
+"""Objects whose rows are still to come keep their files open (`spool.index.MOST_WAITING`), beside each
+association's socket and file; the usual limit of 1,024 is near that."""
 
 
 def run(*, config: Path | None, model: str | None, port: int | None) -> int:
@@ -26,6 +30,7 @@ def run(*, config: Path | None, model: str | None, port: int | None) -> int:
     seal_process()
     configure(settings.log)
     log_crashes()
+    allow_open_files()
     failpoints.arm_from_environment()
     asked_to_stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -38,6 +43,14 @@ def run(*, config: Path | None, model: str | None, port: int | None) -> int:
     finally:
         node.stop()
     return 0
+
+
+def allow_open_files() -> None:
+    """Raise this process's limit on open files to what a busy node needs, as far as the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _overridden(settings: Settings, model: str | None, port: int | None) -> Settings:

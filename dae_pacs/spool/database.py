@@ -6,6 +6,7 @@ Reads run on connections of their own, so that a report never stands in a sender
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ SCHEMA_VERSION: Final = 3
 _APPLICATION_ID: Final = 0x64616570
 """"daep": SQLite's mark in the file header, so that another program's database is told from ours."""
 _BUSY_TIMEOUT_S: Final = 30.0
+_BUSY_PAUSE_S: Final = 0.02
 _ILLEGAL: Final = "illegal transition"
 _RESTORE: Final = (
     "It is never started empty, since objects that were acknowledged may be recorded in it alone. "
@@ -186,12 +188,25 @@ class Database:
 def _use_journal(connection: sqlite3.Connection, path: Path) -> None:
     (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
     if mode != "wal":
-        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        mode = _switched_to_wal(connection)
     if mode != "wal":
         raise SpoolError(
             f"The ledger {path} can't use a write-ahead log (SQLite answers '{mode}'). "
             "Put the spool on a local disk; network file systems can't hold it safely."
         )
+
+
+def _switched_to_wal(connection: sqlite3.Connection) -> str:
+    """Ask for the write-ahead log, and give the mode; SQLite itself does not wait while others ask as well."""
+    deadline = time.monotonic() + _BUSY_TIMEOUT_S
+    while True:
+        try:
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            return str(mode)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(_BUSY_PAUSE_S)
 
 
 def _is_blank(connection: sqlite3.Connection) -> bool:
