@@ -197,7 +197,7 @@ def _use_journal(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _switched_to_wal(connection: sqlite3.Connection) -> str:
-    """Ask for the write-ahead log, and give the mode; SQLite itself does not wait while others ask as well."""
+    """Ask for the write-ahead log, and give the mode; SQLite does not wait while others ask as well."""
     deadline = time.monotonic() + _BUSY_TIMEOUT_S
     while True:
         try:
