@@ -18,7 +18,7 @@ from dae_pacs.demo.phantoms import Study, radiograph, write_all
 from dae_pacs.dimse.scu import echo
 from dae_pacs.errors import PeerError
 from dae_pacs.node.peers import address_of, own_address
-from dae_pacs.spool.ledger import Ledger
+from dae_pacs.spool.slots import is_blank
 
 pytestmark = pytest.mark.slow
 
@@ -101,8 +101,13 @@ def certified(client: Issued, authority: Authority, *more: str) -> list[str]:
 
 
 def received(node: NodeProcess) -> int:
-    with Ledger(node.folder / "spool" / "ledger.sqlite", verify=False) as ledger:
-        return sum(study.received for study in ledger.studies(limit=100))
+    """Count what was received, once each file that arrived has its final name; its row may come later."""
+    spool, deadline = node.folder / "spool", time.monotonic() + 30
+    arriving = (spool / "incoming", spool / "ready")
+    while any(path.exists() and not is_blank(path) for folder in arriving for path in folder.iterdir()):
+        assert time.monotonic() < deadline, "an object stays where it arrived"
+        time.sleep(0.05)
+    return len(list((spool / "objects").rglob("*.dcm")))
 
 
 def test_dcmtk_gets_in_with_a_certificate_and_not_without(
@@ -116,8 +121,9 @@ def test_dcmtk_gets_in_with_a_certificate_and_not_without(
     assert dcmtk("echoscu", port, *known).returncode == 0
     for profile in ("+py", "+px", "+pz"):
         assert dcmtk("echoscu", port, *known, profile).returncode == 0, profile
-    assert dcmtk("storescu", port, *known, str(path)).returncode == 0
-    assert received(node) == 1
+    stored = dcmtk("storescu", port, *known, str(path))
+    assert stored.returncode == 0
+    assert received(node) == 1, (stored.stderr + stored.stdout).decode() + node.log_path.read_text()[-3000:]
 
     assert dcmtk("storescu", port, str(path)).returncode != 0, "plain text"
     assert dcmtk("storescu", port, "+tla", "-ic", str(path)).returncode != 0, "no certificate"
