@@ -90,6 +90,7 @@ def test_worker_that_hangs_is_ended_and_its_job_done_by_the_next(tmp_path, monke
     with Ledger(files.ledger_path) as ledger:
         for ds, path in zip(series, write_all(series, tmp_path / "study"), strict=True):
             receive(files, ledger, ds, path)
+        assert ledger.index.drain(5)
         ledger.promote_ready(time.time() + 100, quiet_s=0, idle_s=0)
         worker = WorkerSettings("cpu", "xray_radiograph_denoising", None, files.root, LogSettings())
         settings = DispatchSettings(worker, "DAE_PACS", lease_s=20.0, job_attempts=3)
