@@ -2,10 +2,11 @@
 
 # ruff: noqa: PLC0415
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from dae_pacs.cli.parameters import Config
 
 tls_app = typer.Typer(help="Look at certificates: ours, and those of peers.", no_args_is_help=True)
 
@@ -26,12 +27,7 @@ def check(
         ),
     ] = None,
     *,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config", "-c", metavar="FILE", help="The configuration; ./dae-pacs.toml if it is there."
-        ),
-    ] = None,
+    config: Config = None,
 ) -> None:
     """Say whose certificates there are, who signed them, and when they expire."""
     from dae_pacs.cli.tls import run
