@@ -32,5 +32,5 @@ if [ "$(uname -sm)" = "Linux x86_64" ]; then
     "${pip[@]}" install --retries 1 "${torch_index[@]}" --constraint constraints.txt "$torch" ||
         echo "$torch can't be had here; going on with the build that pip finds, which may be large" >&2
 fi
-"${pip[@]}" install --constraint constraints.txt --editable '.[train,demo]' --group dev
+"${pip[@]}" install --constraint constraints.txt --editable '.[train,demo,cluster]' --group dev
 tools/install-debian.sh
