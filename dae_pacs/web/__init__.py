@@ -1,1 +1,1 @@
-"""The console: pages, metrics and DICOMweb over HTTP, in a process of its own. The only place with starlette."""
+"""The console: pages, metrics and DICOMweb over HTTP, in a process of its own."""
