@@ -2,8 +2,9 @@
 
 DaePacsError
 ├── ConfigError             a setting is missing, unknown or wrong
-├── InputError              a file or object that someone gave us
+├── InputError              a file, object or request that someone gave us
 │   ├── NotDicomError       no DICOM object, or one cut off before its end
+│   ├── RequestError        a message of DICOMweb that is broken, or asks for what there is not
 │   ├── UnsupportedImageError  well formed, but not ours to denoise: passed over with the reason
 │   └── PixelError          its pixels contradict its header, or do not decode
 ├── NoiseError              the noise of a group of images can't be told from them
@@ -37,6 +38,10 @@ class InputError(DaePacsError):
 
 class NotDicomError(InputError):
     """The bytes are no DICOM object, or end before it does."""
+
+
+class RequestError(InputError):
+    """A message of DICOMweb is broken, or asks for what is not there or not offered (PS3.18)."""
 
 
 class UnsupportedImageError(InputError):

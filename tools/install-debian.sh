@@ -15,6 +15,8 @@ command -v gdcmscu >/dev/null || clients+=(libgdcm-tools)
 command -v odil >/dev/null || clients+=(odil)
 command -v send_image >/dev/null || clients+=(ctn)
 command -v strace >/dev/null || clients+=(strace)
+# Orthanc's DICOMweb plug-in, the other side of our own.
+[ -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so ] || clients+=(orthanc-dicomweb)
 # PixelMed is small, but Java is not: only where that is here already.
 if command -v java >/dev/null && [ ! -e /usr/share/java/pixelmed.jar ]; then
     clients+=(pixelmed-apps)
