@@ -19,7 +19,7 @@ from dae_pacs.spool import migrations
 from dae_pacs.spool.files import spool_error
 from dae_pacs.spool.states import TRANSITIONS
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 _APPLICATION_ID: Final = 0x64616570
 """"daep": SQLite's mark in the file header, so that another program's database is told from ours."""
 _BUSY_TIMEOUT_S: Final = 30.0

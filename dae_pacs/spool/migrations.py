@@ -19,6 +19,30 @@ _STEPS: Final[Mapping[int, tuple[str, ...]]] = MappingProxyType(
             "ALTER TABLE destinations ADD COLUMN error TEXT",
             "ALTER TABLE destinations ADD COLUMN failed_at REAL",
         ),
+        3: ("ALTER TABLE destinations ADD COLUMN worked_at REAL",),
+    }
+)
+
+# What new tables begin with, once the schema has made them.
+_FILLS: Final[Mapping[int, tuple[str, ...]]] = MappingProxyType(
+    {
+        3: (
+            """
+            INSERT OR IGNORE INTO studies (StudyInstanceUID, PatientID, AccessionNumber, StudyDate, first_at)
+            SELECT StudyInstanceUID, PatientID, max(AccessionNumber), max(StudyDate), min(first_at)
+            FROM series GROUP BY StudyInstanceUID, PatientID ORDER BY min(first_at), min(id)""",
+            """
+            INSERT INTO totals SELECT 'instance', origin, status, count(*), sum(size_bytes)
+            FROM instances GROUP BY origin, status""",
+            "INSERT INTO totals SELECT 'job', '', status, count(*), 0 FROM jobs GROUP BY status",
+            """
+            INSERT INTO totals SELECT 'delivery', destination, status, count(*), 0
+            FROM deliveries GROUP BY destination, status""",
+            """
+            INSERT INTO destinations (name, failures, next_try_at, worked_at)
+            SELECT destination, 0, 0, max(delivered_at) FROM deliveries WHERE delivered_at IS NOT NULL
+            GROUP BY destination ON CONFLICT (name) DO UPDATE SET worked_at = excluded.worked_at""",
+        ),
     }
 )
 
@@ -34,14 +58,16 @@ def upgrade(connection: sqlite3.Connection, *, application: int, target: int) ->
     (owner,) = connection.execute("PRAGMA application_id").fetchone()
     if owner != application or found >= target or found not in _STEPS:
         return
-    steps = [step for version in range(found, target) for step in _STEPS[version]]
+    versions = range(found, target)
+    steps = [step for version in versions for step in _STEPS[version]]
+    fills = [fill for version in versions for fill in _FILLS.get(version, ())]
     connection.execute("BEGIN IMMEDIATE")
     try:
         (again,) = connection.execute("PRAGMA user_version").fetchone()
         if again == found:  # else another process has done it meanwhile
             for step in steps:
                 connection.execute(step)
-            for statement in _statements(schema()):
+            for statement in (*_statements(schema()), *fills):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {target}")
         connection.execute("COMMIT")

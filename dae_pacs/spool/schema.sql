@@ -1,4 +1,4 @@
--- The ledger, version 3. Columns that hold DICOM elements carry their keywords. Times are seconds since 1970.
+-- The ledger, version 4. Columns that hold DICOM elements carry their keywords. Times are seconds since 1970.
 -- Every index below serves a statement that runs once for each instance or each tick of the node, and costs
 -- the same at a thousand instances as at a million. Partial indexes hold only what is still to be done.
 
@@ -160,7 +160,51 @@ CREATE TABLE IF NOT EXISTS destinations (
     failures INTEGER NOT NULL, -- in a row
     next_try_at REAL NOT NULL,
     error TEXT, -- the last one, also when it is over
-    failed_at REAL
+    failed_at REAL,
+    worked_at REAL -- when it last took something
+) WITHOUT ROWID;
+
+-- One row for each patient of each study: what a person looks for. Its id grows with the time of arrival.
+CREATE TABLE IF NOT EXISTS studies (
+    id INTEGER PRIMARY KEY,
+    StudyInstanceUID TEXT NOT NULL,
+    PatientID TEXT NOT NULL COLLATE NOCASE,
+    AccessionNumber TEXT NOT NULL COLLATE NOCASE,
+    StudyDate TEXT NOT NULL,
+    first_at REAL NOT NULL,
+    UNIQUE (StudyInstanceUID, PatientID)
+);
+CREATE INDEX IF NOT EXISTS studies_of_patient ON studies (PatientID);
+CREATE INDEX IF NOT EXISTS studies_of_accession ON studies (AccessionNumber);
+CREATE INDEX IF NOT EXISTS studies_of_date ON studies (StudyDate);
+CREATE INDEX IF NOT EXISTS studies_by_arrival ON studies (first_at);
+
+-- What people did from the console; the audit trail has it, too, where there is one.
+CREATE TABLE IF NOT EXISTS acts (
+    id INTEGER PRIMARY KEY,
+    StudyInstanceUID TEXT NOT NULL,
+    at REAL NOT NULL,
+    account TEXT NOT NULL,
+    words TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS acts_of_study ON acts (StudyInstanceUID);
+
+-- The ledger counts itself, so that nobody need ever read it whole to know how much there is.
+CREATE TABLE IF NOT EXISTS totals (
+    kind TEXT NOT NULL, -- instance, job, delivery
+    name TEXT NOT NULL, -- of an instance its origin, of a delivery its destination
+    status TEXT NOT NULL,
+    objects INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    PRIMARY KEY (kind, name, status)
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS activity (
+    minute INTEGER NOT NULL, -- since 1970
+    kind TEXT NOT NULL, -- received, derived, delivered
+    objects INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    PRIMARY KEY (minute, kind)
 ) WITHOUT ROWID;
 
 CREATE TRIGGER IF NOT EXISTS instance_transition BEFORE UPDATE OF status ON instances
@@ -182,3 +226,74 @@ CREATE TRIGGER IF NOT EXISTS delivery_transition BEFORE UPDATE OF status ON deli
 WHEN OLD.status <> NEW.status AND NOT EXISTS (
     SELECT 1 FROM transitions WHERE kind = 'delivery' AND source = OLD.status AND target = NEW.status)
 BEGIN SELECT RAISE(ABORT, 'illegal transition of a delivery'); END;
+
+CREATE TRIGGER IF NOT EXISTS study_of_series AFTER INSERT ON series BEGIN
+    INSERT INTO studies (StudyInstanceUID, PatientID, AccessionNumber, StudyDate, first_at)
+    VALUES (NEW.StudyInstanceUID, NEW.PatientID, NEW.AccessionNumber, NEW.StudyDate, NEW.first_at)
+    ON CONFLICT DO UPDATE SET AccessionNumber = coalesce(nullif(AccessionNumber, ''), excluded.AccessionNumber),
+        StudyDate = coalesce(nullif(StudyDate, ''), excluded.StudyDate);
+END;
+
+CREATE TRIGGER IF NOT EXISTS count_new_instance AFTER INSERT ON instances BEGIN
+    INSERT INTO totals VALUES ('instance', NEW.origin, NEW.status, 1, NEW.size_bytes)
+    ON CONFLICT DO UPDATE SET objects = objects + 1, bytes = bytes + excluded.bytes;
+    INSERT INTO activity VALUES (CAST(NEW.received_at / 60 AS INTEGER), NEW.origin, 1, NEW.size_bytes)
+    ON CONFLICT DO UPDATE SET objects = objects + 1, bytes = bytes + excluded.bytes;
+END;
+
+CREATE TRIGGER IF NOT EXISTS count_changed_instance AFTER UPDATE OF status, size_bytes ON instances
+WHEN OLD.status <> NEW.status OR OLD.size_bytes <> NEW.size_bytes BEGIN
+    UPDATE totals SET objects = objects - 1, bytes = bytes - OLD.size_bytes
+    WHERE kind = 'instance' AND name = OLD.origin AND status = OLD.status;
+    INSERT INTO totals VALUES ('instance', NEW.origin, NEW.status, 1, NEW.size_bytes)
+    ON CONFLICT DO UPDATE SET objects = objects + 1, bytes = bytes + excluded.bytes;
+END;
+
+CREATE TRIGGER IF NOT EXISTS count_deleted_instance AFTER DELETE ON instances BEGIN
+    UPDATE totals SET objects = objects - 1, bytes = bytes - OLD.size_bytes
+    WHERE kind = 'instance' AND name = OLD.origin AND status = OLD.status;
+END;
+
+CREATE TRIGGER IF NOT EXISTS count_new_job AFTER INSERT ON jobs BEGIN
+    INSERT INTO totals VALUES ('job', '', NEW.status, 1, 0) ON CONFLICT DO UPDATE SET objects = objects + 1;
+END;
+
+CREATE TRIGGER IF NOT EXISTS count_changed_job AFTER UPDATE OF status ON jobs
+WHEN OLD.status <> NEW.status BEGIN
+    UPDATE totals SET objects = objects - 1 WHERE kind = 'job' AND name = '' AND status = OLD.status;
+    INSERT INTO totals VALUES ('job', '', NEW.status, 1, 0) ON CONFLICT DO UPDATE SET objects = objects + 1;
+END;
+
+CREATE TRIGGER IF NOT EXISTS count_new_delivery AFTER INSERT ON deliveries BEGIN
+    INSERT INTO totals VALUES ('delivery', NEW.destination, NEW.status, 1, 0)
+    ON CONFLICT DO UPDATE SET objects = objects + 1;
+END;
+
+CREATE TRIGGER IF NOT EXISTS count_changed_delivery AFTER UPDATE OF status ON deliveries
+WHEN OLD.status <> NEW.status BEGIN
+    UPDATE totals SET objects = objects - 1
+    WHERE kind = 'delivery' AND name = OLD.destination AND status = OLD.status;
+    INSERT INTO totals VALUES ('delivery', NEW.destination, NEW.status, 1, 0)
+    ON CONFLICT DO UPDATE SET objects = objects + 1;
+END;
+
+CREATE TRIGGER IF NOT EXISTS count_deleted_delivery AFTER DELETE ON deliveries BEGIN
+    UPDATE totals SET objects = objects - 1
+    WHERE kind = 'delivery' AND name = OLD.destination AND status = OLD.status;
+END;
+
+CREATE TRIGGER IF NOT EXISTS note_taken_delivery AFTER UPDATE OF delivered_at ON deliveries
+WHEN NEW.delivered_at IS NOT NULL AND OLD.delivered_at IS NOT NEW.delivered_at BEGIN
+    INSERT INTO activity
+    SELECT CAST(NEW.delivered_at / 60 AS INTEGER), 'delivered', 1, size_bytes
+    FROM instances WHERE id = NEW.instance_id
+    ON CONFLICT DO UPDATE SET objects = objects + 1, bytes = bytes + excluded.bytes;
+    INSERT INTO destinations (name, failures, next_try_at, worked_at)
+    VALUES (NEW.destination, 0, 0, NEW.delivered_at)
+    ON CONFLICT DO UPDATE SET worked_at = max(coalesce(worked_at, 0), excluded.worked_at);
+END;
+
+-- Two days suffice for "today" wherever midnight is.
+CREATE TRIGGER IF NOT EXISTS forget_old_activity AFTER INSERT ON activity BEGIN
+    DELETE FROM activity WHERE minute < NEW.minute - 2880;
+END;

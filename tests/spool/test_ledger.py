@@ -215,7 +215,7 @@ def test_a_ledger_of_another_version_is_refused(spool):
     connection = sqlite3.connect(spool.files.ledger_path)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(SpoolError, match="version 99; this dae-pacs writes version 3"):
+    with pytest.raises(SpoolError, match="version 99; this dae-pacs writes version 4"):
         Ledger(spool.files.ledger_path)
 
 

@@ -5,7 +5,27 @@ import sqlite3
 from dae_pacs.spool.database import SCHEMA_VERSION
 from dae_pacs.spool.records import Plan
 
-_BACK_TO_VERSION_2 = """
+_BACK_TO_VERSION_3 = """
+    DROP TRIGGER study_of_series;
+    DROP TRIGGER count_new_instance;
+    DROP TRIGGER count_changed_instance;
+    DROP TRIGGER count_deleted_instance;
+    DROP TRIGGER count_new_job;
+    DROP TRIGGER count_changed_job;
+    DROP TRIGGER count_new_delivery;
+    DROP TRIGGER count_changed_delivery;
+    DROP TRIGGER count_deleted_delivery;
+    DROP TRIGGER note_taken_delivery;
+    DROP TABLE studies;
+    DROP TABLE acts;
+    DROP TABLE totals;
+    DROP TABLE activity;
+    ALTER TABLE destinations DROP COLUMN worked_at;
+    PRAGMA user_version = 3;
+"""
+_BACK_TO_VERSION_2 = (
+    _BACK_TO_VERSION_3
+    + """
     DROP INDEX uncommitted_deliveries;
     DROP INDEX deliveries_of_transaction;
     ALTER TABLE deliveries DROP COLUMN transaction_id;
@@ -16,6 +36,7 @@ _BACK_TO_VERSION_2 = """
     ALTER TABLE destinations DROP COLUMN failed_at;
     PRAGMA user_version = 2;
 """
+)
 
 
 def _schema(path):
@@ -23,7 +44,15 @@ def _schema(path):
     try:
         columns = {
             table: {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
-            for table in ("deliveries", "destinations", "commitments")
+            for table in (
+                "deliveries",
+                "destinations",
+                "commitments",
+                "studies",
+                "acts",
+                "totals",
+                "activity",
+            )
         }
         names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
         (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -46,3 +75,32 @@ def test_a_ledger_of_version_2_goes_on_with_what_it_holds(spool):
     assert new[2] == SCHEMA_VERSION
     (delivery,) = spool.ledger.outbox.claim("PACS", now=100.0, limit=9, breaker_after=5)
     assert delivery.SOPInstanceUID == "1.2.3"
+
+
+def _rows(path, table):
+    connection = sqlite3.connect(path)
+    try:
+        return sorted(connection.execute(f"SELECT * FROM {table}").fetchall())
+    finally:
+        connection.close()
+
+
+def test_a_ledger_of_version_3_learns_what_it_has(spool):
+    for number in range(3):
+        spool.keep(f"1.{number}", StudyInstanceUID=f"1.2.{number}", PatientID=f"P{number}")
+    spool.keep("1.0", content=b"other", StudyInstanceUID="1.2.0", PatientID="P0")
+    spool.denoise()
+    spool.deliver()
+    spool.ledger.close()
+    path = spool.files.ledger_path
+    before = {table: _rows(path, table) for table in ("studies", "totals", "destinations")}
+    connection = sqlite3.connect(path)
+    connection.executescript(_BACK_TO_VERSION_3)
+    connection.close()
+    spool.reopen()
+    after = {table: _rows(path, table) for table in before}
+    after["totals"], before["totals"] = (
+        [row for row in totals["totals"] if row[3]] for totals in (after, before)
+    )
+    assert after == before
+    assert [row[1] for row in after["studies"]] == ["1.2.0", "1.2.1", "1.2.2"]
