@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from dae_pacs.denoise.bundle import Bundle, load_bundle
 from dae_pacs.denoise.choice import LAST_RESORT, Way, choose, last_resort
+from dae_pacs.denoise.device import choose_device
 from dae_pacs.denoise.on_device import Launched, Settings, host_memory, launch, not_finite
 from dae_pacs.denoise.passes import (
     Budget,
@@ -240,23 +241,10 @@ def open_denoiser(bundle_folder: Path, *, device: str = "auto", threads: int | N
         BundleError: the bundle is not whole or not safe.
         ServiceError: there is no such device.
     """
-    chosen = _choose_device(device)
+    chosen = choose_device(device)
     if threads is not None:
         torch.set_num_threads(max(threads, 1))
     return TorchDenoiser(load_bundle(bundle_folder), device=chosen)
-
-
-def _choose_device(name: str) -> torch.device:
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if name == "cpu" or (name == "auto" and not count):
-        return torch.device("cpu")
-    kind, _, number = name.partition(":")
-    if name != "auto" and (kind != "cuda" or (number and not number.isdecimal()) or name.endswith(":")):
-        raise ServiceError(f"Device {name!r} is not known; expected auto, cpu, cuda or cuda:N.")
-    index = int(number or 0)
-    if index >= count:
-        raise ServiceError(f"Device {name}: torch finds {count} GPUs here; use --device cpu.")
-    return torch.device("cuda", index)
 
 
 def _check(frames: NDArray[np.float32], keep: NDArray[np.bool_], strength: float) -> None:

@@ -21,6 +21,21 @@ class ModelIdentity:
     default_strength: float
 
 
+@dataclass(frozen=True)
+class DeviceState:
+    """Where a model runs, and the memory that it takes there, in bytes."""
+
+    name: str
+    """"cpu", or a GPU's own name."""
+    used_bytes: int = 0
+    """On a GPU: held by this process."""
+    peak_bytes: int = 0
+    """The most that it held since its start."""
+    total_bytes: int = 0
+    free_bytes: int = 0
+    """Left by all programs together."""
+
+
 class Denoiser(Protocol):
     """A model at work on one device."""
 

@@ -88,6 +88,11 @@ class Listener:
         return thread
 
     @property
+    def is_running(self) -> bool:
+        """Whether connections are being accepted."""
+        return self._thread.is_alive() and not self._stopping.is_set()
+
+    @property
     def port(self) -> int:
         """The port that is listened on."""
         return int(self._socket.getsockname()[1])

@@ -58,6 +58,10 @@ class SendResult:
     """Whether it had its turn; not where the association had ended before."""
     has_broken: bool = False
     """Whether the association broke under it: the peer may or may not hold it."""
+    size_bytes: int = 0
+    """Of the data set that went out."""
+    seconds: float = 0.0
+    """From its first byte to its answer."""
 
 
 def outgoing(path: Path) -> Outgoing:

@@ -8,6 +8,7 @@ from typing import Final, Protocol, TypeVar
 from dae_pacs import part10
 from dae_pacs.dimse import commands, refusals, statuses
 from dae_pacs.dimse.acceptor import Context
+from dae_pacs.dimse.attendance import Tally
 from dae_pacs.dimse.commands import Command
 from dae_pacs.dimse.refusals import Answer
 from dae_pacs.errors import DaePacsError
@@ -72,10 +73,13 @@ class Store:
 class Reception:
     """One C-STORE's data set: written as it comes, or counted only once it is refused."""
 
-    def __init__(self, store: Store, caller: Caller, *, command: Command, context: Context) -> None:
+    def __init__(
+        self, store: Store, caller: Caller, *, command: Command, context: Context, tally: Tally
+    ) -> None:
         """Open a file for the object, unless its command is to be refused already."""
         self._store = store
         self._caller = caller
+        self._tally = tally
         self._meta = part10.FileMeta(
             context.sop_class_uid, command.sop_instance_uid, context.transfer_syntax_uid
         )
@@ -108,6 +112,11 @@ class Reception:
 
     def finish(self) -> Answer:
         """Have the object kept and say what to answer; on stable storage where that is success."""
+        answer = self._kept()
+        self._tally.answered(answer.status, self._size_bytes)
+        return answer
+
+    def _kept(self) -> Answer:
         file = self._file
         if file is not None and not self._size_bytes:
             self._refuse(Answer(statuses.CANNOT_UNDERSTAND, "no data set"))

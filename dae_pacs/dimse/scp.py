@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from dae_pacs.dimse import acceptor, commands, contexts, library, pdus
 from dae_pacs.dimse.acceptor import Acceptor, Context, Proposal
+from dae_pacs.dimse.attendance import Attendance, Tally
 from dae_pacs.dimse.certificates import of_der
 from dae_pacs.dimse.commands import Command
 from dae_pacs.dimse.commitment import OnReport, ReportReception
@@ -48,6 +49,7 @@ class _Visit:
     """One accepted association: who calls, and what came of it."""
 
     caller: Caller
+    tally: Tally
     started: float = field(default_factory=time.monotonic)
     objects: int = 0
 
@@ -83,6 +85,8 @@ class StorageSCP:
         self._roster = Roster(
             limit=settings.max_associations, limit_per_address=settings.max_associations_per_address
         )
+        self.attendance = Attendance()
+        """Associations and what came over them, in numbers."""
         self._on_report = on_report
         self._acceptor = Acceptor(max_pdu_bytes=settings.max_pdu_bytes, takes_reports=on_report is not None)
         self._plain: Listener | None = None
@@ -137,6 +141,12 @@ class StorageSCP:
         """The port that is listened on with TLS."""
         return None if self._secure is None else self._secure.port
 
+    @property
+    def is_listening(self) -> bool:
+        """Whether every port that was opened is still served."""
+        listeners = self._listeners()
+        return bool(listeners) and all(listener.is_running for listener in listeners)
+
     def keep_running(self) -> None:
         """Replace the listening thread where an error ended it."""
         for listener in self._listeners():
@@ -167,6 +177,7 @@ class StorageSCP:
             or self._roster.enter(address)
         )
         if rejection is not None:
+            self.attendance.rejected(rejection.words)
             _log_rejection(rejection, proposal, address)
             self._entrance.turned_away(
                 TurnedAway(address, proposal.calling_ae, rejection.words, is_for_now=rejection.is_transient)
@@ -217,10 +228,12 @@ class StorageSCP:
     def _converse(self, wire: Wire, proposal: Proposal, address: str) -> None:
         """Accept an association, take what comes over it, and note its end."""
         ending = _Ending()
-        visit = _Visit(Caller(proposal.calling_ae, proposal.called_ae, address, uuid.uuid4().hex))
+        caller = Caller(proposal.calling_ae, proposal.called_ae, address, uuid.uuid4().hex)
+        visit = _Visit(caller, self.attendance.begin())
         try:
             ending = self._listen(wire, proposal, visit)
         finally:
+            self.attendance.end(visit.tally, ending.how)
             wire.say_last(ending.last_pdu)
             self._note_end(visit, ending)
 
@@ -231,7 +244,7 @@ class StorageSCP:
                     return None
                 return ReportReception(command, context.transfer_syntax_uid, self._on_report)
             visit.objects += 1
-            return Reception(self._store, visit.caller, command=command, context=context)
+            return Reception(self._store, visit.caller, command=command, context=context, tally=visit.tally)
 
         try:
             agreement = self._acceptor.agree(proposal)

@@ -106,6 +106,7 @@ def _send_batch(
 def _sent(requestor: Requestor, ready: Ready, ahead: Ahead) -> SendResult:
     """Send one object, and have the next one made ready while the peer works on its answer."""
     reach("send.storing")
+    started = time.monotonic()
     try:
         response = requestor.store(
             ready.context,
@@ -118,7 +119,14 @@ def _sent(requestor: Requestor, ready: Ready, ahead: Ahead) -> SendResult:
         return SendResult(ready.item, Outcome.RETRY, None, str(error), has_broken=True)
     comment = f": {response.comment}" if response.comment else ""
     words = f"{statuses.describe(response.status)}{comment}"
-    return SendResult(ready.item, statuses.classify(response.status), response.status, words)
+    return SendResult(
+        ready.item,
+        statuses.classify(response.status),
+        response.status,
+        words,
+        size_bytes=ready.size_bytes,
+        seconds=time.monotonic() - started,
+    )
 
 
 def _leave(items: Sequence[Outgoing], why: str, on_result: Callable[[SendResult], None]) -> None:

@@ -17,6 +17,7 @@ from dae_pacs.failpoints import reach
 from dae_pacs.node.auditing import UNSENT, Auditor, failure_of, silent
 from dae_pacs.node.bell import Bell
 from dae_pacs.node.copies import copies_of
+from dae_pacs.node.tally import SendTally
 from dae_pacs.spool.files import SpoolFiles
 from dae_pacs.spool.ledger import Ledger
 from dae_pacs.spool.outbox import Fate, Told
@@ -74,12 +75,23 @@ class Courier:
         self._thread: threading.Thread | None = None
         self._held: dict[Path, Delivery] = {}
         """What is marked as being sent by us and not told of yet."""
+        self.tally = SendTally()
         self._answered: list[tuple[Delivery, str]] = []
         """What was told of, for the audit trail: why the peer has it not, empty where it has."""
 
+    @property
+    def name(self) -> str:
+        """The destination's."""
+        return self._destination.name
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its thread is alive."""
+        return self._thread is not None and self._thread.is_alive()
+
     def keep_running(self) -> None:
         """Start the thread, or another in its place when an error ended it."""
-        if self._stopping.is_set() or (self._thread is not None and self._thread.is_alive()):
+        if self._stopping.is_set() or self.is_running:
             return
         if self._thread is not None:
             logger.critical("courier died, starting another", extra=self._fields())
@@ -177,6 +189,7 @@ class Courier:
         if verdict.has_worked or not verdict.trouble:
             self._outbox.worked(name)
         if verdict.trouble:
+            self.tally.failures += 1
             self._outbox.failed(name, error=verdict.trouble, now=now, is_permanent=verdict.is_permanent)
             fields = {"why": verdict.status or verdict.trouble, "not_sent": verdict.untried}
             logger.warning("destination failing", extra=self._fields() | fields)
@@ -197,6 +210,7 @@ class Courier:
         ]
         self._outbox.tell(told, now=time.time(), wants_commitment=self._destination.wants_commitment)
         for result in results:
+            self.tally.note(result)
             del self._held[result.outgoing.path]
             if result.outcome in {Outcome.SENT, Outcome.WARNING}:
                 reach("mark.delivered")

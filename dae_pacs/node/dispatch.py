@@ -18,14 +18,17 @@ from dae_pacs.node.events import (
     Event,
     Failed,
     Finished,
+    Loaded,
     Rejected,
     SeriesTask,
     Source,
     Underway,
 )
+from dae_pacs.node.tally import WorkTally
 from dae_pacs.node.worker import WorkerSettings, run_worker
 from dae_pacs.spool.ledger import Ledger
 from dae_pacs.spool.records import Instance, Job, NewDerived
+from dae_pacs.spool.states import JobStatus
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +64,7 @@ class Dispatcher:
         self._work = work
         self._results = results
         self._owner = f"worker {settings.worker.device}"
+        self.tally = WorkTally()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._process: BaseProcess | None = None
@@ -71,9 +75,14 @@ class Dispatcher:
         """Process id of the worker, None while there is none."""
         return self._process.pid if self._process is not None else None
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the thread that feeds the worker is alive."""
+        return self._thread is not None and self._thread.is_alive()
+
     def keep_running(self) -> None:
         """Start the thread that feeds the worker, or another in its place when an error ended it."""
-        if self._thread is not None and self._thread.is_alive():
+        if self.is_running:
             return
         if self._thread is not None:
             logger.critical("dispatcher died, starting another", extra={"worker": self._owner})
@@ -101,6 +110,7 @@ class Dispatcher:
             if self._process is None or not self._process.is_alive():
                 self._start_worker()
             reach("thread.dispatcher")
+            self._listen()
             heard = self._work.heard()
             job = self._ledger.claim_job(self._owner, lease_s=self._settings.lease_s, now=time.time())
             if job is None:
@@ -119,6 +129,17 @@ class Dispatcher:
         process.start()
         theirs.close()
         self._process, self._pipe = process, ours
+        self.tally.worker_started()
+
+    def _listen(self) -> None:
+        """Hear what a worker without a task has to say of itself."""
+        try:
+            while self._pipe is not None and self._pipe.poll():
+                word: Event = self._pipe.recv()
+                if isinstance(word, Loaded):
+                    self.tally.worker_spoke(word)
+        except (EOFError, OSError):  # it died: the next task notices
+            return
 
     def _end_worker(self) -> None:
         process, pipe = self._process, self._pipe
@@ -131,6 +152,7 @@ class Dispatcher:
             process.kill()
             process.join()
         self._process = self._pipe = None
+        self.tally.worker_lost()
 
     def _lose_worker(self) -> None:
         """Clear away a worker that died or can't be trusted any more; the next job starts another."""
@@ -143,6 +165,8 @@ class Dispatcher:
 
     def _do(self, job: Job) -> None:
         reach("job.claimed")
+        started = time.time()
+        self.tally.job_claimed(started - job.last_image_at)
         task = self._task(job)
         if not task.sources:
             self._ledger.finish_job(job.id, self._owner, stages={}, now=time.time())
@@ -156,12 +180,16 @@ class Dispatcher:
         if isinstance(outcome, Finished):
             reach("job.finishing")
             stages = outcome.stage_seconds
-            self._ledger.finish_job(job.id, self._owner, stages=stages, now=time.time())
+            ended = self._ledger.finish_job(job.id, self._owner, stages=stages, now=time.time())
+            how = "failed" if ended is JobStatus.FAILED else "done"
+            self.tally.job_ended(how, stages | {"whole": time.time() - started})
             logger.info("job done", extra={"job": job.id, **_rounded(stages)})
         elif self._stopping.is_set():
+            self.tally.job_ended("given back", {})
             self._ledger.release_job(job.id, self._owner)
             logger.info("job given back at shutdown", extra={"job": job.id})
         else:
+            self.tally.job_ended("failed", {})
             self._ledger.fail_job(
                 job.id,
                 self._owner,
@@ -219,7 +247,9 @@ class Dispatcher:
             last_word = time.monotonic()
             if isinstance(event, Finished | Failed):
                 return event
-            if not isinstance(event, Underway):
+            if isinstance(event, Loaded):
+                self.tally.worker_spoke(event)
+            elif not isinstance(event, Underway):
                 self._record(task.job_id, event)
 
     def _beat(self, job_id: int) -> bool:
@@ -232,9 +262,11 @@ class Dispatcher:
             self._ledger.set_noise(job_id, event.noise)
         elif isinstance(event, Rejected):
             self._ledger.reject_instance(job_id, event.instance_id, reason=event.reason)
+            self.tally.image_done("rejected")
             logger.warning("image passed over", extra={"job": job_id, "instance": event.instance_id})
         else:
             self._ledger.record_derived(job_id, event.instance_id, new=_as_new(event))
+            self.tally.image_done("derived")
             self._results.ring()
 
 

@@ -7,6 +7,7 @@ receiving process writes it down. A worker that dies therefore leaves nothing ha
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dae_pacs.denoise.protocol import DeviceState, ModelIdentity
 from dae_pacs.spool.states import Compression, Kind
 
 
@@ -39,6 +40,18 @@ class SeriesTask:
     """What an earlier part of this series was measured to be, so that a late image is treated alike."""
     kind: Kind = "denoised"
     compression: Compression = "uncompressed"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """How a worker stands: said when its model is loaded or can't be, and after each task."""
+
+    model: str
+    identity: ModelIdentity | None
+    """Of the model that the node was started with; None where it can't be loaded."""
+    device: DeviceState | None
+    reason: str = ""
+    """Why there is no model."""
 
 
 @dataclass(frozen=True)
@@ -92,4 +105,4 @@ class Underway:
     """Some frames of an object with many were denoised: a sign of life."""
 
 
-Event = Calibrated | Derived | Rejected | Underway | Finished | Failed
+Event = Loaded | Calibrated | Derived | Rejected | Underway | Finished | Failed

@@ -22,7 +22,7 @@ from dae_pacs.denoise.manifest import bundle_digest
 from dae_pacs.denoise.protocol import Denoiser
 from dae_pacs.errors import BundleError, DaePacsError
 from dae_pacs.log import configure
-from dae_pacs.node.events import Event, Failed, SeriesTask, Source
+from dae_pacs.node.events import Event, Failed, Loaded, SeriesTask, Source
 from dae_pacs.node.pipeline import denoise_series
 from dae_pacs.privacy import log_crashes, seal_process, where
 from dae_pacs.resources import find_bundle
@@ -60,16 +60,19 @@ def run_worker(pipe: Connection, settings: WorkerSettings) -> None:
     log_crashes()
     failpoints.arm_from_environment()
     models, files = Models(settings), SpoolFiles(settings.spool)
+    reason = ""
     try:
         models.get(settings.model)
     except DaePacsError as error:
-        logger.error("model not loaded", extra={"model": settings.model, "why": str(error)})  # noqa: TRY400
-    while True:
-        try:
+        reason = str(error)
+        logger.error("model not loaded", extra={"model": settings.model, "why": reason})  # noqa: TRY400
+    try:
+        while True:
+            pipe.send(models.standing(reason))
             task: SeriesTask = pipe.recv()
-        except (EOFError, OSError):
-            return
-        _do(task, models, files, pipe.send)
+            _do(task, models, files, pipe.send)
+    except (EOFError, OSError):  # the node is gone
+        return
 
 
 def _do(task: SeriesTask, models: "Models", files: SpoolFiles, report: Callable[[Event], None]) -> None:
@@ -112,6 +115,22 @@ class Models:
             self._held[name] = open_denoiser(folder, device=self._settings.device)
             logger.info("model loaded", extra={"model": name, "device": self._settings.device})
         return self._held[name]
+
+    def standing(self, reason: str) -> Loaded:
+        """Say how the model that the node was started with stands, and what the device holds.
+
+        Args:
+            reason: why that model could not be loaded; empty where it could.
+        """
+        from dae_pacs.denoise.device import device_state  # noqa: PLC0415  torch, in the worker alone
+
+        name = self._settings.model
+        held = self._held.get(name)
+        try:
+            device = device_state(self._settings.device)
+        except DaePacsError:  # then no model could be loaded, and the reason says why
+            device = None
+        return Loaded(name, None if held is None else held.identity, device, "" if held else reason)
 
     def _refuse_another(self, name: str, folder: Path) -> None:
         started_with = self._settings.digests.get(name)

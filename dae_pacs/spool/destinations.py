@@ -73,7 +73,7 @@ def _state(
     error, failed_at = (row["error"], row["failed_at"]) if row is not None else (None, None)
     return DestinationState(
         **dict(counts),
-        breaker=_breaker(failures, next_try_at, now=now, breaker_after=breaker_after),
+        breaker=breaker_of(failures, next_try_at, now=now, breaker_after=breaker_after),
         failures=failures,
         next_try_at=next_try_at,
         error=(error if failures else None) or _last_words(connection, counts["name"]) or error,
@@ -81,7 +81,8 @@ def _state(
     )
 
 
-def _breaker(failures: int, next_try_at: float | None, *, now: float, breaker_after: int) -> Breaker:
+def breaker_of(failures: int, next_try_at: float | None, *, now: float, breaker_after: int) -> Breaker:
+    """Say whether a destination is sent to, from its failures in a row and when it is tried next."""
     if not failures or next_try_at is None:
         return Breaker.CLOSED
     is_over = next_try_at <= now or is_far(next_try_at, now)

@@ -16,7 +16,7 @@ from typing import Final
 
 from dae_pacs.errors import SpoolError
 from dae_pacs.spool.incoming import IncomingFile
-from dae_pacs.spool.records import KeepOutcome, NewInstance, Plan
+from dae_pacs.spool.records import KeepOutcome, Lag, NewInstance, Plan
 
 _log = logging.getLogger(__name__)
 
@@ -149,6 +149,14 @@ class Index:
         return (
             self._waiting < MOST_WAITING and self._waiting_bytes < MOST_WAITING_BYTES and lag_s < MOST_LAG_S
         )
+
+    def lag(self) -> Lag:
+        """Tell how far the rows are behind."""
+        with self._changed:
+            queued = (*self._in_hand, *self._queue)
+            at = next((one.arrived_at for one in queued if isinstance(one, Arrival)), time.monotonic())
+            why = "" if self._failure is None else str(self._failure)
+            return Lag(self._waiting, self._waiting_bytes, time.monotonic() - at, why)
 
     def add(self, arrival: Arrival) -> None:
         """Queue an object; its UID is claimed, and is released when the row is there."""

@@ -13,6 +13,7 @@ from typing import Self
 
 from dae_pacs.errors import SpoolError
 from dae_pacs.spool import deliveries, derived, instances, jobs, reconcile, report, retention
+from dae_pacs.spool.backlog import Backlog, backlog
 from dae_pacs.spool.commitments import Commitments
 from dae_pacs.spool.database import Database
 from dae_pacs.spool.files import SpoolFiles
@@ -277,6 +278,10 @@ class Ledger:
         """Count instances, jobs, images of jobs and deliveries by status."""
         with self._caught_up() as connection:
             return report.counts(connection)
+
+    def backlog(self, *, now: float, breaker_after: int) -> Backlog:
+        """Tell what is still to be done, and how old it is; costs no more than what is waiting."""
+        return backlog(self._database, now=now, breaker_after=breaker_after)
 
     def studies(self, *, limit: int = 100) -> list[report.Study]:
         """List studies, the latest first."""

@@ -213,6 +213,18 @@ class Recovery:
 
 
 @dataclass(frozen=True)
+class Lag:
+    """How far the rows are behind what was acknowledged."""
+
+    objects: int
+    size_bytes: int
+    oldest_s: float
+    """How long the oldest of them waits."""
+    failure: str
+    """Why the ledger can't be written; empty where it can."""
+
+
+@dataclass(frozen=True)
 class Retried:
     """What a retry put back into the queues."""
 
