@@ -19,6 +19,7 @@ from dae_pacs.spool.database import Database
 from dae_pacs.spool.files import SpoolFiles
 from dae_pacs.spool.index import Index, Writes
 from dae_pacs.spool.outbox import Outbox
+from dae_pacs.spool.pulls import Pulls
 from dae_pacs.spool.records import (
     Delivery,
     Instance,
@@ -53,6 +54,8 @@ class Ledger:
         """What senders take and tell."""
         self.commitments = Commitments(self._database)
         """What destinations are asked to commit themselves to."""
+        self.pulls = Pulls(self._database)
+        """What peers are asked to send us."""
         self.index = Index(Writes(self.keep_all, self._abandon, self._association_ended, self._touch))
         """What arrived and has no row yet."""
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from dae_pacs.errors import SpoolError
 from dae_pacs.spool import deliveries, jobs
+from dae_pacs.spool.pulls import Pull, of_study
 from dae_pacs.spool.records import Delivery, Instance, Job, Retried
 from dae_pacs.spool.rows import (
     DELIVERY_COLUMNS,
@@ -71,6 +72,8 @@ class StudyStory:
     jobs: tuple[Job, ...]
     rejected: tuple[Rejected, ...]
     deliveries: tuple[Delivery, ...]
+    pulls: tuple[Pull, ...]
+    """Its series that a peer was asked for."""
 
 
 def counts(connection: sqlite3.Connection) -> dict[str, dict[str, int]]:
@@ -186,6 +189,7 @@ def study_story(connection: sqlite3.Connection, study: str, *, root: Path) -> St
         jobs=tuple(list_jobs(connection, status=None, study=study, limit=-1)),
         rejected=tuple(Rejected(**dict(row)) for row in rejected.fetchall()),
         deliveries=tuple(list_deliveries(connection, status=None, study=study, limit=-1, root=root)),
+        pulls=tuple(of_study(connection, study)),
     )
 
 

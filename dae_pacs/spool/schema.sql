@@ -207,6 +207,35 @@ CREATE TABLE IF NOT EXISTS activity (
     PRIMARY KEY (minute, kind)
 ) WITHOUT ROWID;
 
+CREATE TABLE IF NOT EXISTS pulls (
+    id INTEGER PRIMARY KEY,
+    rule TEXT NOT NULL, -- the pull rule that asked for the series; '' for a person's dae-pacs fetch
+    peer TEXT NOT NULL,
+    StudyInstanceUID TEXT NOT NULL,
+    SeriesInstanceUID TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    status TEXT NOT NULL,
+    announced INTEGER, -- instances that the peer said it has
+    arrived INTEGER, -- instances that were here afterwards
+    attempts INTEGER NOT NULL DEFAULT 0,
+    next_try_at REAL NOT NULL,
+    error TEXT,
+    asked_at REAL NOT NULL,
+    pulled_at REAL,
+    UNIQUE (StudyInstanceUID, SeriesInstanceUID, peer)
+);
+CREATE INDEX IF NOT EXISTS waiting_pulls ON pulls (rule, next_try_at) WHERE status = 'waiting';
+CREATE INDEX IF NOT EXISTS pulls_of_rule ON pulls (rule, status);
+
+CREATE TABLE IF NOT EXISTS pull_rules (
+    name TEXT PRIMARY KEY,
+    looked_at REAL NOT NULL, -- when the peer was last asked what it has; 0 for never
+    seen INTEGER NOT NULL, -- the last row of series whose priors were looked for
+    failures INTEGER NOT NULL, -- in a row
+    next_try_at REAL NOT NULL,
+    error TEXT -- the last one, also when it is over
+) WITHOUT ROWID;
+
 CREATE TRIGGER IF NOT EXISTS instance_transition BEFORE UPDATE OF status ON instances
 WHEN OLD.status <> NEW.status AND NOT EXISTS (
     SELECT 1 FROM transitions WHERE kind = 'instance' AND source = OLD.status AND target = NEW.status)
@@ -297,3 +326,8 @@ END;
 CREATE TRIGGER IF NOT EXISTS forget_old_activity AFTER INSERT ON activity BEGIN
     DELETE FROM activity WHERE minute < NEW.minute - 2880;
 END;
+
+CREATE TRIGGER IF NOT EXISTS pull_transition BEFORE UPDATE OF status ON pulls
+WHEN OLD.status <> NEW.status AND NOT EXISTS (
+    SELECT 1 FROM transitions WHERE kind = 'pull' AND source = OLD.status AND target = NEW.status)
+BEGIN SELECT RAISE(ABORT, 'illegal transition of a pull'); END;

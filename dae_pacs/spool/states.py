@@ -1,4 +1,4 @@
-"""What an instance, an image of a job, a job and a delivery can be, and how each may change.
+"""What an instance, an image of a job, a job, a delivery and a pull can be, and how each may change.
 
 `TRANSITIONS` is the one table of legal changes. The ledger loads it into the database, where a trigger on
 each status column refuses everything else, so that no statement, however written, gets around it.
@@ -74,6 +74,16 @@ class DeliveryStatus(StrEnum):
     """A person said that the destination need not have it."""
 
 
+class PullStatus(StrEnum):
+    """How far a series got that a peer is asked for."""
+
+    WAITING = "waiting"
+    PULLED = "pulled"
+    """All that the peer announced is here."""
+    FAILED = "failed"
+    """Given up until the peer has more of it, or a person fetches it."""
+
+
 TRANSITIONS: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
     "instance": {
         InstanceStatus.KEPT: frozenset({InstanceStatus.REMOVED, InstanceStatus.MISSING}),
@@ -117,6 +127,11 @@ TRANSITIONS: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
         DeliveryStatus.DELIVERED: frozenset(),
         DeliveryStatus.DEAD: frozenset({DeliveryStatus.WAITING, DeliveryStatus.DROPPED}),
         DeliveryStatus.DROPPED: frozenset(),
+    },
+    "pull": {
+        PullStatus.WAITING: frozenset({PullStatus.PULLED, PullStatus.FAILED}),
+        PullStatus.PULLED: frozenset({PullStatus.WAITING}),
+        PullStatus.FAILED: frozenset({PullStatus.WAITING, PullStatus.PULLED}),
     },
 }
 

@@ -20,6 +20,8 @@ _BACK_TO_VERSION_3 = """
     DROP TABLE acts;
     DROP TABLE totals;
     DROP TABLE activity;
+    DROP TABLE pulls;
+    DROP TABLE pull_rules;
     ALTER TABLE destinations DROP COLUMN worked_at;
     PRAGMA user_version = 3;
 """
@@ -52,6 +54,7 @@ def _schema(path):
                 "acts",
                 "totals",
                 "activity",
+                "pulls",
             )
         }
         names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
