@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Self
 
 import xxhash
 
@@ -23,6 +23,7 @@ from dae_pacs.spool.receipt import Receipt, data_digest
 
 _log = logging.getLogger(__name__)
 
+_BLOCK_BYTES: Final = 1 << 18
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -70,6 +71,33 @@ class IncomingFile:
             self._handle: int | None = os.open(path, flags | os.O_CLOEXEC, 0o666)
         except OSError as error:
             raise spool_error(error, "opening a file for an incoming object") from error
+
+    @classmethod
+    def reopened(cls, path: Path) -> Self:
+        """Open a file that another process of ours wrote and flushed, and take its check value anew.
+
+        Raises:
+            SpoolError: the disk refuses.
+        """
+        file = cls(path, has_durable_name=True)
+        file._has_durable_name = False  # whoever wrote it may have flushed another name
+        try:
+            file._take_in()
+        except OSError as error:
+            file.close()
+            raise spool_error(error, "reading back an incoming object") from error
+        return file
+
+    def _take_in(self) -> None:
+        handle, self._gathered = self._open_handle(), None
+        size = part10.head_size(os.pread(handle, part10.LENGTH_END, 0))
+        self._head = os.pread(handle, size, 0)
+        end = os.fstat(handle).st_size
+        block = memoryview(bytearray(_BLOCK_BYTES))
+        while len(self._head) + self._data_bytes < end:
+            count = os.preadv(handle, [block], len(self._head) + self._data_bytes)
+            self._check.update(block[:count])
+            self._data_bytes += count
 
     @property
     def size(self) -> int:

@@ -36,6 +36,8 @@ CREATE TABLE IF NOT EXISTS series (
     UNIQUE (StudyInstanceUID, SeriesInstanceUID, PatientID, origin)
 );
 
+CREATE INDEX IF NOT EXISTS series_of_uid ON series (SeriesInstanceUID); -- a viewer may ask without the study
+
 CREATE TABLE IF NOT EXISTS instances (
     id INTEGER PRIMARY KEY,
     series_id INTEGER NOT NULL REFERENCES series (id),

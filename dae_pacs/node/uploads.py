@@ -1,0 +1,154 @@
+"""Objects that came over HTTP, kept by the node as those of a C-STORE are: same checks, ledger and receipt.
+
+The process that listens to HTTP asks with these plain values, over its pipe (`node.asking`). One request of
+STOW-RS is what an association is to DIMSE: its objects come under one name, and then it is over.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dae_pacs.dimse import commands, refusals, statuses
+from dae_pacs.dimse.contexts import STORAGE_SOP_CLASSES, TRANSFER_SYNTAXES
+from dae_pacs.dimse.scp import Answer, Incoming
+from dae_pacs.errors import DaePacsError
+from dae_pacs.spool import uploads
+from dae_pacs.spool.files import SpoolFiles
+from dae_pacs.spool.incoming import IncomingFile
+
+logger = logging.getLogger(__name__)
+
+LEADING_ZERO = "SOP Instance UID with a leading zero in a component, which PS3.5 9.1 forbids"
+TRANSFER_SYNTAX_NOT_SUPPORTED = 0xC122  # PS3.18 Table I.2-2
+
+
+@dataclass(frozen=True)
+class KeepObject:
+    """Keep the upload of that name; answered with `Kept`."""
+
+    name: str
+    """Of the file in incoming/, whole and flushed; it is the node's from now on, whatever the answer."""
+    account: str
+    """Who sent it, in place of the calling AE title."""
+    address: str
+    request: str
+    """The request's identifier, in hexadecimal, in place of an association's."""
+    SOPClassUID: str
+    SOPInstanceUID: str
+    transfer_syntax_uid: str
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What became of it: 0 where it is kept, on stable storage; else why not."""
+
+    status: int
+    """A status of C-STORE, which is a Failure Reason of STOW-RS as well."""
+    comment: str = ""
+
+
+@dataclass(frozen=True)
+class EndUpload:
+    """No more objects come with a request; answered with None."""
+
+    request: str
+
+
+class Uploads:
+    """Keeps what the process that listens to HTTP hands over; for any thread."""
+
+    def __init__(
+        self,
+        files: SpoolFiles,
+        *,
+        called_ae: str,
+        keep: Callable[[Incoming], Answer],
+        ended: Callable[[str], None],
+    ) -> None:
+        """Set up.
+
+        Args:
+            files: of the spool.
+            called_ae: our AE title, which the sender means by our URL.
+            keep: keeps one object, or says why not; see `Receiver.keep`.
+            ended: told when a request that brought objects is over.
+        """
+        self._files = files
+        self._called_ae = called_ae
+        self._keep = keep
+        self._ended = ended
+        self._lock = threading.Lock()
+        self._open: set[str] = set()
+
+    def keep(self, request: KeepObject) -> Kept:
+        """Keep one object; whatever goes wrong refuses it alone."""
+        with self._lock:
+            self._open.add(request.request)
+        file: IncomingFile | None = None
+        try:
+            file = uploads.take_over(self._files, request.name)
+            answer = self._refusal(request) or self._keep(self._incoming(request, file))
+        except (DaePacsError, OSError, MemoryError) as error:
+            answer = refusals.of_error(error, association=request.request)
+        finally:
+            if file is not None:
+                file.discard()
+        return Kept(answer.status, answer.comment)
+
+    def end(self, request: EndUpload) -> None:
+        """Hear that a request is over: a series that came with it may be complete."""
+        with self._lock:
+            was_open = request.request in self._open
+            self._open.discard(request.request)
+        if was_open:
+            self._ended(request.request)
+
+    def end_all(self) -> None:
+        """Hear that the process that listens to HTTP is gone: its requests are over, its files nobody's."""
+        with self._lock:
+            left = list(self._open)
+        for request in left:
+            self.end(EndUpload(request))
+        self.sweep(older_than_s=0.0)
+
+    def sweep(self, *, older_than_s: float = uploads.ABANDONED_S) -> None:
+        """Delete what a process that is no more has left."""
+        try:
+            count = uploads.sweep(self._files, older_than_s=older_than_s)
+        except DaePacsError as error:
+            logger.error("abandoned uploads not deleted", extra={"why": str(error)})  # noqa: TRY400
+            return
+        if count:
+            logger.warning("abandoned uploads deleted", extra={"count": count})
+
+    def _refusal(self, request: KeepObject) -> Answer | None:
+        """Refuse what DIMSE would not have negotiated, or answered before its data set came."""
+        for name, uid in (("Class", request.SOPClassUID), ("Instance", request.SOPInstanceUID)):
+            fault = commands.uid_fault(uid)
+            if fault:
+                return self._refused(request, statuses.CANNOT_UNDERSTAND, f"SOP {name} UID is {fault}")
+        if request.SOPClassUID not in STORAGE_SOP_CLASSES:
+            return self._refused(request, statuses.CLASS_NOT_SUPPORTED, "not a storage SOP class we take")
+        if request.transfer_syntax_uid not in TRANSFER_SYNTAXES:
+            return self._refused(request, TRANSFER_SYNTAX_NOT_SUPPORTED, "transfer syntax not supported")
+        return None
+
+    @staticmethod
+    def _refused(request: KeepObject, status: int, comment: str) -> Answer:
+        answer = Answer(status, comment)
+        refusals.record(answer, association=request.request)
+        return answer
+
+    def _incoming(self, request: KeepObject, file: IncomingFile) -> Incoming:
+        return Incoming(
+            calling_ae=request.account,
+            called_ae=self._called_ae,
+            address=request.address,
+            association=request.request,
+            SOPClassUID=request.SOPClassUID,
+            SOPInstanceUID=request.SOPInstanceUID,
+            transfer_syntax_uid=request.transfer_syntax_uid,
+            file=file,
+            warning=LEADING_ZERO if commands.has_leading_zero(request.SOPInstanceUID) else "",
+        )
