@@ -87,6 +87,8 @@ def test_wheel_carries_package_models_recipes_and_data(wheel: Path) -> None:
         "dae_pacs/config/sample.toml",
         "dae_pacs/spool/schema.sql",
     } <= names
+    web = {path.relative_to(ROOT).as_posix() for path in _tracked_files(ROOT / "dae_pacs" / "web")}
+    assert {name for name in web if not name.endswith(".pyc")} <= names
 
 
 def _tracked_files(folder: Path) -> list[Path]:

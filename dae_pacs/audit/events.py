@@ -42,6 +42,18 @@ class Remote:
 
 
 @dataclass(frozen=True)
+class Person:
+    """Somebody at the console: the name of an account, and the address it is used from."""
+
+    name: str
+    address: str
+
+    def taking_part(self) -> Participant:
+        """Say that the person takes part."""
+        return Participant(self.name, is_requestor=True, address=self.address)
+
+
+@dataclass(frozen=True)
 class StudyOfPatient:
     """A study, and whose it is; a message is about one patient alone."""
 
@@ -149,6 +161,12 @@ def administered(us: Us, kind: Code, what: str) -> Message:
     person = Participant(_user(us.host), is_requestor=True, address=us.host)
     about = Subject(us.host, codes.NODE_ID, "2", "13", details=(("Alert Description", what),))
     return Message(codes.SECURITY_ALERT, "E", (us.taking_part(), person), (about,), kind)
+
+
+def done_in_console(us: Us, person: Person, kind: Code, what: str) -> Message:
+    """Security Alert that informs (A.5.3.11): a person used the console to change what the node does."""
+    about = Subject(us.host, codes.NODE_ID, "2", "13", details=(("Alert Description", what),))
+    return Message(codes.SECURITY_ALERT, "E", (us.taking_part(), person.taking_part()), (about,), kind)
 
 
 def lost(us: Us, count: int) -> Message:

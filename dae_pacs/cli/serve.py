@@ -9,8 +9,10 @@ from dae_pacs import failpoints
 from dae_pacs.config.load import load
 from dae_pacs.config.model import Settings
 from dae_pacs.log import configure
+from dae_pacs.node.answers import answers_of
 from dae_pacs.node.lifecycle import Node
 from dae_pacs.privacy import log_crashes, seal_process
+from dae_pacs.web.process import WebProcess
 
 WATCH_S = 1.0
 """How often the thread that watches all others is itself looked at."""
@@ -36,11 +38,18 @@ def run(*, config: Path | None, model: str | None, port: int | None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: asked_to_stop.set())
     node = Node(settings)
+    console = WebProcess(settings, answers_of(node.parts)) if settings.web.enabled else None
     try:
         node.start()
+        if console is not None:
+            console.start()
         while not asked_to_stop.wait(WATCH_S):
             node.keep_running()
+            if console is not None:
+                console.keep_running()
     finally:
+        if console is not None:
+            console.stop()
         node.stop()
     return 0
 

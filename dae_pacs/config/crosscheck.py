@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from dae_pacs.config import crosscheck_tls
+from dae_pacs.config import crosscheck_tls, crosscheck_web
 from dae_pacs.config.fields import DEFAULT_DESCRIPTION, fault
 
 Whole = TypeVar("Whole")
@@ -49,6 +49,7 @@ def _problems(data: object) -> Iterator[Found]:
     peers = list(_table(settings.get("peers")))
     named = {name: _table(peer) for name, peer in _table(settings.get("peers")).items()}
     yield from crosscheck_tls.problems(_table(settings.get("tls")), named, _table(settings.get("node")))
+    yield from crosscheck_web.problems(_table(settings.get("web")), _table(settings.get("oidc")))
     rules = settings.get("rules", ())
     if not isinstance(rules, Sequence) or isinstance(rules, str):
         return

@@ -24,6 +24,8 @@ _PATHS = (
     ("log", "file"),
     *(("audit", key) for key in ("file", "syslog_authorities", "syslog_certificate", "syslog_key")),
     *(("tls", key) for key in ("certificate", "key", "key_password_file", "trust")),
+    *(("web", key) for key in ("certificate", "key", "key_password_file")),
+    *(("oidc", key) for key in ("client_secret_file", "authorities")),
 )
 
 

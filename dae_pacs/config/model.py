@@ -29,6 +29,7 @@ from dae_pacs.config.fields import (
 from dae_pacs.config.keywords import checked_keyword
 from dae_pacs.config.security import Addresses, Fingerprint, Sender, TlsSettings
 from dae_pacs.config.sending import DeliverySettings
+from dae_pacs.config.web import OidcSettings, WebSettings
 
 ENV_PREFIX = "DAE_PACS_"
 ENV_DELIMITER = "__"
@@ -329,6 +330,8 @@ class Settings(BaseSettings):
     log: LogSettings = Field(default_factory=LogSettings)
     audit: AuditSettings = Field(default_factory=AuditSettings)
     tls: TlsSettings = Field(default_factory=TlsSettings)
+    web: WebSettings = Field(default_factory=WebSettings)
+    oidc: OidcSettings = Field(default_factory=OidcSettings)
     peers: dict[PeerName, Peer] = Field(default={}, description="Where results go.")
     senders: dict[PeerName, Sender] = Field(default={}, description="Who else may send to the node.")
     rules: tuple[Rule, ...] = Field(default=(), description="What happens to which objects, in order.")

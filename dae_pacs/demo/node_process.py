@@ -68,7 +68,7 @@ class NodeProcess:
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  our own interpreter and module
                 [sys.executable, *self._program, "serve", "--config", str(self.config_path)],
-                env=os.environ | environment,
+                env=os.environ | self._without_console() | environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -80,6 +80,10 @@ class NodeProcess:
                 raise ServiceError(f"the node does not come up; the end of its log:\n{self._last_lines()}")
             time.sleep(0.02)
         return time.monotonic() - started
+
+    def _without_console(self) -> dict[str, str]:
+        """Switch the console off where the configuration does not speak of it: it would cost a port each."""
+        return {} if "[web]" in self._configuration else {"DAE_PACS_WEB__ENABLED": "false"}
 
     def check_running(self) -> None:
         """Do nothing while the node runs.

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from dae_pacs.audit import events
-from dae_pacs.audit.events import Count, Remote, StudyOfPatient, Us
+from dae_pacs.audit.codes import Code
+from dae_pacs.audit.events import Count, Person, Remote, StudyOfPatient, Us
 from dae_pacs.audit.messages import Action
 from dae_pacs.audit.trail import Trail
 from dae_pacs.dimse.scp import Incoming
@@ -98,6 +99,17 @@ class Auditor:
         """
         if self._trail is not None:
             self._strangers.turned_away(calling_ae, address, why)
+
+    def person_did(self, person: Person, kind: Code, what: str) -> None:
+        """Tell what a person did in the console.
+
+        Args:
+            person: who.
+            kind: which kind of alert it is.
+            what: in words of ours, without a patient's data.
+        """
+        if self._trail is not None:
+            self._trail.record(events.done_in_console(self._us, person, kind, what))
 
     def _tell_of_stranger(self, calling_ae: str, address: str, why: str) -> None:
         if self._trail is not None:

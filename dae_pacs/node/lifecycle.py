@@ -19,6 +19,7 @@ from dae_pacs.node.commitment import Committer, report_into
 from dae_pacs.node.delivery import Courier, Spool
 from dae_pacs.node.dispatch import Dispatcher, DispatchSettings
 from dae_pacs.node.doors import Doors
+from dae_pacs.node.parts import Parts
 from dae_pacs.node.peers import askings_of, destinations_of
 from dae_pacs.node.receive import Receiver
 from dae_pacs.node.retention import Keeping, Sweeper
@@ -85,6 +86,17 @@ class Node:
         keeping = Keeping(retention.keep_hours, retention.sweep_s, retention.make_room_below_mb)
         self._sweeper = Sweeper(self.ledger, self._audit, keeping, free_mb=self.files.free_mb)
         self._senders += [Committer(self.ledger.commitments, asking) for asking in askings_of(settings)]
+        self.parts = Parts(
+            settings,
+            self.ledger,
+            self.files,
+            self.scp,
+            self.dispatcher,
+            audit=self._audit,
+            work=work,
+            results=results,
+            started_at=time.time(),
+        )
         self._stopping = threading.Event()
         self._clock = self._new_clock()
 

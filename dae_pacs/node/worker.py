@@ -7,10 +7,8 @@ moment, and the receiving process gives its task to the next one.
 import logging
 import os
 import signal
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from multiprocessing import connection, parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from dae_pacs.denoise.manifest import bundle_digest
 from dae_pacs.denoise.protocol import Denoiser
 from dae_pacs.errors import BundleError, DaePacsError
 from dae_pacs.log import configure
+from dae_pacs.node.child import die_with_the_node
 from dae_pacs.node.events import Event, Failed, Loaded, SeriesTask, Source
 from dae_pacs.node.pipeline import denoise_series
 from dae_pacs.privacy import log_crashes, seal_process, where
@@ -53,7 +52,7 @@ def run_worker(pipe: Connection, settings: WorkerSettings) -> None:
     """Serve tasks from the pipe until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the node decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _die_with_the_node()
+    die_with_the_node()
     seal_process()
     os.environ.setdefault(*LARGE_PAGES)
     configure(settings.log)
@@ -139,16 +138,3 @@ class Models:
                 f"Model {name}: its files changed since the node started, and half a study must not be made "
                 "by another model. Restart the node to use it, then: dae-pacs retry"
             )
-
-
-def _die_with_the_node() -> None:
-    """End this process when the node's ends, however it ends: nobody would read the results."""
-    node = parent_process()
-    if node is None:
-        return
-
-    def watch() -> None:
-        connection.wait([node.sentinel])
-        os._exit(0)
-
-    threading.Thread(target=watch, name="watch-node", daemon=True).start()

@@ -1,0 +1,53 @@
+"""Who answers what the console asks: a function of the node's parts for each request of `node.asking`."""
+
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from dae_pacs import __version__
+from dae_pacs.audit.codes import USE_OF_RESTRICTED_FUNCTION
+from dae_pacs.node.asking import About, Retry, WhoAreYou
+from dae_pacs.node.parts import Parts
+from dae_pacs.spool.records import Retried
+
+Answer = Callable[[Any], object]  # Any: each takes the request that it is listed under
+
+
+def answers_of(parts: Parts) -> Mapping[type, Answer]:
+    """List the answers of a node."""
+    return {
+        WhoAreYou: partial(about, parts),
+        Retry: partial(retry, parts),
+    }
+
+
+def about(parts: Parts, _request: WhoAreYou) -> About:
+    """Say what the node is."""
+    return About(
+        ae_title=parts.settings.node.ae_title,
+        port=parts.scp.port,
+        version=__version__,
+        started_at=parts.started_at,
+    )
+
+
+def retry(parts: Parts, request: Retry) -> Retried:
+    """Requeue what failed, wake those who do it, and write down who asked.
+
+    Raises:
+        SpoolError: the ledger has no such study, or can't be written.
+    """
+    if request.study is not None:
+        parts.ledger.study_story(request.study)  # refuses, in words, a study that it does not have
+    retried = parts.ledger.retry(study=request.study, now=time.time())
+    parts.work.ring()
+    parts.results.ring()
+    scope = f"study {request.study}" if request.study else "all studies"
+    parts.audit.person_did(
+        request.person,
+        USE_OF_RESTRICTED_FUNCTION,
+        f"Requeued in the console, {scope}: {retried.jobs} job(s) with {retried.images} image(s), "
+        f"{retried.deliveries} deliveries.",
+    )
+    return retried

@@ -1,0 +1,57 @@
+"""What the console may ask of the node: one frozen dataclass a request, naming the type of its answer.
+
+Requests and answers are plain values: they cross a pipe. `node.answers` says who answers which.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, TypeVar
+
+from dae_pacs.audit.events import Person
+from dae_pacs.spool.records import Retried
+
+Answer_co = TypeVar("Answer_co", covariant=True)
+
+
+class Request(Protocol[Answer_co]):
+    """Anything with the type of its answer; requests are frozen dataclasses that pickle."""
+
+    @property
+    def answer(self) -> type[Answer_co]:
+        """What the node answers with."""
+        ...
+
+
+@dataclass(frozen=True)
+class Retry:
+    """Requeue failed jobs and given-up deliveries, of one study or (None) of all."""
+
+    study: str | None
+    person: Person
+    answer: ClassVar = Retried
+
+
+@dataclass(frozen=True)
+class About:
+    """What the node is."""
+
+    ae_title: str
+    port: int
+    """The DICOM port that it listens on."""
+    version: str
+    started_at: float
+    """Seconds since 1970."""
+
+
+@dataclass(frozen=True)
+class WhoAreYou:
+    """Ask what the node is; also a sign of life."""
+
+    answer: ClassVar = About
+
+
+@dataclass(frozen=True)
+class Listening:
+    """Tell the node where the console is reached."""
+
+    url: str
+    answer: ClassVar = bool

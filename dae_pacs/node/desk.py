@@ -1,0 +1,96 @@
+"""The node's side of the console's desk: requests come through a pipe, a few threads answer them.
+
+A request that fails tells its asker so, in words, and harms nobody else. The console gets no more of the
+node than these threads: when all are at work, its next request waits.
+"""
+
+import logging
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+from dae_pacs.errors import DaePacsError
+from dae_pacs.node.answers import Answer
+from dae_pacs.privacy import where
+
+logger = logging.getLogger(__name__)
+
+THREADS = 4
+"""Answers that are made at a time; each is short, and the ledger has one writer anyway."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request on its way, with the number under which its answer comes back."""
+
+    number: int
+    request: object
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What came of a request: an answer, or the error that is raised again on the other side."""
+
+    number: int
+    answer: object = None
+    error: type[DaePacsError] | None = None
+    words: str = ""
+    """Of the error."""
+
+
+class NodeDesk:
+    """Answers what comes through pipes, until it is closed; a pipe that ends was a console that ended."""
+
+    def __init__(self, answers: Mapping[type, Answer]) -> None:
+        self._answers = answers
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="desk")
+
+    def serve(self, pipe: Connection) -> None:
+        """Answer what comes through a pipe, in a thread of its own, until it ends."""
+        threading.Thread(target=self._serve, args=(pipe,), name="desk", daemon=True).start()
+
+    def close(self) -> None:
+        """Answer nothing more, and wait for what is being answered."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _serve(self, pipe: Connection) -> None:
+        lock = threading.Lock()
+        while True:
+            try:
+                asked: Asked = pipe.recv()
+                self._pool.submit(self._reply, asked, pipe, lock)
+            except (EOFError, OSError, RuntimeError):  # the console, or this desk, is closed
+                return
+
+    def _reply(self, asked: Asked, pipe: Connection, lock: threading.Lock) -> None:
+        answered = self._answer(asked)
+        try:
+            with lock:
+                pipe.send(answered)
+        except OSError:
+            logger.debug("the console ended before its answer")
+
+    def _answer(self, asked: Asked) -> Answered:
+        kind = type(asked.request)
+        answer = self._answers.get(kind)
+        if answer is None:
+            return _failed(asked, f"The node knows no answer to {kind.__name__}.")
+        try:
+            return Answered(asked.number, answer(asked.request))
+        except DaePacsError as error:
+            return _failed(asked, str(error), type(error))
+        except OSError as error:
+            return _failed(asked, f"The node could not do it: {error.strerror or type(error).__name__}.")
+        except Exception as error:  # noqa: BLE001  one request's failure ends neither desk nor node
+            fields = {"request": kind.__name__, "error": type(error).__name__}
+            logger.error(  # noqa: TRY400  its words may quote a patient
+                "request of the console failed unexpectedly",
+                extra=fields | {"where": where(error.__traceback__)},
+            )
+            return _failed(asked, f"Unexpected {type(error).__name__}; the node's log has the details.")
+
+
+def _failed(asked: Asked, words: str, error: type[DaePacsError] = DaePacsError) -> Answered:
+    return Answered(asked.number, error=error, words=words)

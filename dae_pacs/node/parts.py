@@ -1,0 +1,29 @@
+"""The parts of a running node that answers to the console are made from."""
+
+from dataclasses import dataclass
+
+from dae_pacs.config.model import Settings
+from dae_pacs.dimse.scp import StorageSCP
+from dae_pacs.node.auditing import Auditor
+from dae_pacs.node.bell import Bell
+from dae_pacs.node.dispatch import Dispatcher
+from dae_pacs.spool.files import SpoolFiles
+from dae_pacs.spool.ledger import Ledger
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a node is made of."""
+
+    settings: Settings
+    ledger: Ledger
+    files: SpoolFiles
+    scp: StorageSCP
+    dispatcher: Dispatcher
+    audit: Auditor
+    work: Bell
+    """Rung when a job may be ready."""
+    results: Bell
+    """Rung when something may be owed to a destination."""
+    started_at: float
+    """Seconds since 1970."""

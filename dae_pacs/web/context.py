@@ -1,0 +1,65 @@
+"""What the pages are made from: one frozen value, made when the process starts."""
+
+import secrets
+import time
+from dataclasses import dataclass, field
+
+from jinja2 import Environment
+from starlette.requests import HTTPConnection
+
+from dae_pacs.config.model import Settings
+from dae_pacs.spool.files import SpoolFiles
+from dae_pacs.spool.ledger import Ledger
+from dae_pacs.web.accounts import Accounts, open_accounts
+from dae_pacs.web.assets import Assets, read_assets
+from dae_pacs.web.desk import Desk
+from dae_pacs.web.sessions import Sessions
+from dae_pacs.web.templating import environment
+
+
+@dataclass(frozen=True)
+class Context:
+    """Everything that a handler may use."""
+
+    settings: Settings
+    ledger: Ledger
+    """For reading alone: whatever changes something is asked of the node, at the desk."""
+    files: SpoolFiles
+    desk: Desk
+    accounts: Accounts
+    sessions: Sessions
+    assets: Assets
+    templates: Environment
+    secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+    """Signs what visitors without a session hold; another one each time the process starts."""
+
+
+def open_context(settings: Settings, desk: Desk) -> Context:
+    """Open all that the pages need.
+
+    Raises:
+        SpoolError: the spool or its ledger can't be used.
+    """
+    files = SpoolFiles(settings.node.spool)
+    assets = read_assets()
+    web = settings.web
+    return Context(
+        settings=settings,
+        ledger=Ledger(files.ledger_path, verify=False),
+        files=files,
+        desk=desk,
+        accounts=open_accounts(settings.node.spool),
+        sessions=Sessions(
+            idle_s=60 * web.idle_minutes, longest_s=3600 * web.session_hours, clock=time.monotonic
+        ),
+        assets=assets,
+        templates=environment(assets),
+    )
+
+
+def context_of(connection: HTTPConnection) -> Context:
+    """Give the context of the application that a request came to."""
+    context = connection.app.state.context
+    if not isinstance(context, Context):
+        raise TypeError("the application was made without its context")
+    return context
