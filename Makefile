@@ -4,13 +4,14 @@
 #   make serve       leave the node running with dae-pacs.toml (made from the sample where there is none)
 #   make benchmarks  measure everything (hours: models are trained), render benchmarks/RESULTS.md
 #   make lint        ruff, mypy, import-linter
+#   make docs        the documentation as a site: out/site/index.html
 #   make format      let ruff put the code into its form
 #   make clean       remove what was built and cached; keeps .venv and the spool
 
 BIN := .venv/bin
 SET_UP := .venv/.set-up
 
-.PHONY: demo test serve benchmarks lint format wheel clean
+.PHONY: demo test serve benchmarks lint docs format wheel clean
 .DEFAULT_GOAL := demo
 
 demo: $(SET_UP)
@@ -44,6 +45,11 @@ lint: $(SET_UP)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(SET_UP)
+	rm -rf out/site
+	$(BIN)/python -m sphinx -W --keep-going --quiet -b html -c docs -d out/doctrees . out/site
+	@echo "out/site/index.html"
 
 format: $(SET_UP)
 	$(BIN)/ruff check --fix
