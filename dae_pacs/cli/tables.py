@@ -12,6 +12,14 @@ from dae_pacs.spool.destinations import Breaker, DestinationState
 from dae_pacs.spool.records import Delivery, Instance, Job
 from dae_pacs.spool.report import Rejected, Study
 from dae_pacs.spool.states import DeliveryStatus, InstanceStatus, JobStatus, Origin
+from dae_pacs.spool.words import (
+    DELIVERY_WORDS,
+    breaker_words,
+    duration,
+    is_in_trouble,
+    is_under_way,
+    where,
+)
 
 _STYLES: Mapping[str, str] = {
     JobStatus.FAILED: "red",
@@ -27,14 +35,6 @@ _STYLES: Mapping[str, str] = {
     Breaker.CLOSED: "green",
     InstanceStatus.QUARANTINED: "red",
     InstanceStatus.MISSING: "red",
-}
-_DELIVERY_WORDS = {
-    DeliveryStatus.WAITING: "waiting",
-    DeliveryStatus.SENDING: "being sent",
-    DeliveryStatus.UNCOMMITTED: "awaiting commitment",
-    DeliveryStatus.DELIVERED: "delivered",
-    DeliveryStatus.DEAD: "given up",
-    DeliveryStatus.DROPPED: "dropped",
 }
 
 
@@ -57,29 +57,6 @@ def studies(rows: Iterable[Study]) -> Table:
             _above(Text(where(row), style=_style_of(row)), row.StudyInstanceUID),
         )
     return table
-
-
-def where(study: Study) -> str:
-    """Say where a study stands, trouble first."""
-    trouble = [
-        (study.failed_jobs, "job(s) failed"),
-        (study.dead_deliveries, "deliveries given up"),
-        (study.missing, "file(s) missing"),
-        (study.quarantined, "object(s) in quarantine"),
-        (study.rejected, "image(s) not denoisable"),
-    ]
-    found = [f"{count} {words}" for count, words in trouble if count]
-    if study.open_jobs:
-        found.append("being denoised")
-    if study.waiting_deliveries:
-        found.append(f"{study.waiting_deliveries} on the way")
-    if study.uncommitted_deliveries:
-        found.append(f"{study.uncommitted_deliveries} awaiting commitment")
-    if not found and study.delivered_deliveries:
-        return "delivered"
-    if not found and study.passed_over:
-        return f"kept, {study.passed_over} passed over"
-    return ", ".join(found) or "kept"
 
 
 def jobs(title: str, rows: Iterable[Job]) -> Table:
@@ -115,7 +92,7 @@ def deliveries(title: str, rows: Iterable[Delivery]) -> Table:
         _add(
             table,
             destination,
-            Text(_DELIVERY_WORDS[status], style=_STYLES.get(status, "")),
+            Text(DELIVERY_WORDS[status], style=_STYLES.get(status, "")),
             len(group),
             max(row.attempts for row in group),
             soon(min(row.next_try_at for row in group)) if is_waiting else "",
@@ -151,13 +128,9 @@ def destinations(rows: Iterable[DestinationState], *, configured: Collection[str
 
 
 def _breaker_words(row: DestinationState) -> str:
-    then = soon(row.next_try_at) if row.next_try_at is not None else ""
-    return {
-        Breaker.CLOSED: "works",
-        Breaker.PAUSED: f"failing, tried again {then}",
-        Breaker.OPEN: f"failed {row.failures} times, one object is tried {then}",
-        Breaker.HALF_OPEN: f"failed {row.failures} times, one object is tried now",
-    }[row.breaker]
+    return breaker_words(
+        row.breaker, row.failures, then=soon(row.next_try_at) if row.next_try_at is not None else ""
+    )
 
 
 def objects(rows: Sequence[Instance]) -> Table:
@@ -212,20 +185,13 @@ def totals(counts: Mapping[str, Mapping[str, int]]) -> str:
 
 def ago(moment: float) -> str:
     """Say how long ago a time was, in its largest unit."""
-    return f"{_duration(time.time() - moment)} ago"
+    return f"{duration(time.time() - moment)} ago"
 
 
 def soon(moment: float) -> str:
     """Say how far away a time is, in its largest unit."""
     seconds = moment - time.time()
-    return f"in {_duration(seconds)}" if seconds > 0 else "now"
-
-
-def _duration(seconds: float) -> str:
-    for unit, length_s in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length_s:
-            return f"{seconds / length_s:.0f} {unit}"
-    return f"{max(seconds, 0):.0f} s"
+    return f"in {duration(seconds)}" if seconds > 0 else "now"
 
 
 def _counted(counts: Mapping[str, int]) -> str:
@@ -233,10 +199,9 @@ def _counted(counts: Mapping[str, int]) -> str:
 
 
 def _style_of(study: Study) -> str:
-    if study.failed_jobs or study.dead_deliveries or study.missing:
+    if is_in_trouble(study):
         return "red"
-    is_under_way = study.open_jobs or study.waiting_deliveries or study.uncommitted_deliveries
-    return "yellow" if is_under_way else "green"
+    return "yellow" if is_under_way(study) else "green"
 
 
 def _table(title: str, *columns: str) -> Table:

@@ -32,6 +32,7 @@ from dae_pacs.spool.records import (
     Retried,
 )
 from dae_pacs.spool.states import JobStatus, Origin
+from dae_pacs.spool.views import Views
 
 LAST_WRITES_S = 10.0
 """How long a node that stops tries to write its last rows; what is left, the next start finds."""
@@ -56,6 +57,8 @@ class Ledger:
         """What destinations are asked to commit themselves to."""
         self.pulls = Pulls(self._database)
         """What peers are asked to send us."""
+        self.views = Views(self._database)
+        """What the console reads."""
         self.index = Index(Writes(self.keep_all, self._abandon, self._association_ended, self._touch))
         """What arrived and has no row yet."""
 

@@ -3,7 +3,7 @@
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from dae_pacs.errors import SpoolError
 from dae_pacs.spool import deliveries, jobs
@@ -101,10 +101,11 @@ def studies(connection: sqlite3.Connection, *, limit: int, study: str | None = N
         " GROUP BY StudyInstanceUID ORDER BY last_at DESC LIMIT :limit",
         {**values, "limit": limit},
     ).fetchall()
-    return [_study(connection, row) for row in rows]
+    return [study_line(connection, dict(row)) for row in rows]
 
 
-def _study(connection: sqlite3.Connection, row: sqlite3.Row) -> Study:
+def study_line(connection: sqlite3.Connection, row: dict[str, Any]) -> Study:  # Any: what SQLite holds
+    """Add to what is known of a study how many objects, jobs and deliveries it has."""
     uid = (row["StudyInstanceUID"],)
     instances = connection.execute(
         "SELECT coalesce(sum(i.origin = 'received' AND i.status <> 'quarantined'), 0) AS received,"
@@ -133,7 +134,7 @@ def _study(connection: sqlite3.Connection, row: sqlite3.Row) -> Study:
         " WHERE s.StudyInstanceUID = ?",
         uid,
     ).fetchone()
-    return Study(**dict(row), **dict(instances), **dict(work), **dict(owed))
+    return Study(**row, **dict(instances), **dict(work), **dict(owed))
 
 
 def list_jobs(

@@ -59,6 +59,7 @@ CREATE TABLE IF NOT EXISTS instances (
 CREATE UNIQUE INDEX IF NOT EXISTS one_instance_of_a_uid
     ON instances (SOPInstanceUID, origin) WHERE status <> 'quarantined';
 CREATE INDEX IF NOT EXISTS quarantined_instances ON instances (SOPInstanceUID) WHERE status = 'quarantined';
+CREATE INDEX IF NOT EXISTS missing_instances ON instances (series_id) WHERE status = 'missing';
 CREATE INDEX IF NOT EXISTS instances_of_series ON instances (series_id);
 CREATE INDEX IF NOT EXISTS derived_of_source ON instances (source_id) WHERE source_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS instances_on_disk
@@ -203,7 +204,7 @@ CREATE TABLE IF NOT EXISTS totals (
 
 CREATE TABLE IF NOT EXISTS activity (
     minute INTEGER NOT NULL, -- since 1970
-    kind TEXT NOT NULL, -- received, derived, delivered
+    kind TEXT NOT NULL, -- study (a new one), received, derived, delivered
     objects INTEGER NOT NULL,
     bytes INTEGER NOT NULL,
     PRIMARY KEY (minute, kind)
@@ -263,6 +264,11 @@ CREATE TRIGGER IF NOT EXISTS study_of_series AFTER INSERT ON series BEGIN
     VALUES (NEW.StudyInstanceUID, NEW.PatientID, NEW.AccessionNumber, NEW.StudyDate, NEW.first_at)
     ON CONFLICT DO UPDATE SET AccessionNumber = coalesce(nullif(AccessionNumber, ''), excluded.AccessionNumber),
         StudyDate = coalesce(nullif(StudyDate, ''), excluded.StudyDate);
+END;
+
+CREATE TRIGGER IF NOT EXISTS count_new_study AFTER INSERT ON studies BEGIN
+    INSERT INTO activity VALUES (CAST(NEW.first_at / 60 AS INTEGER), 'study', 1, 0)
+    ON CONFLICT DO UPDATE SET objects = objects + 1;
 END;
 
 CREATE TRIGGER IF NOT EXISTS count_new_instance AFTER INSERT ON instances BEGIN

@@ -16,6 +16,7 @@ _BACK_TO_VERSION_3 = """
     DROP TRIGGER count_changed_delivery;
     DROP TRIGGER count_deleted_delivery;
     DROP TRIGGER note_taken_delivery;
+    DROP INDEX missing_instances;
     DROP TABLE studies;
     DROP TABLE acts;
     DROP TABLE totals;

@@ -54,7 +54,7 @@ def test_activity_counts_by_the_minute_and_forgets_after_two_days(spool):
     spool.keep("1.1", Plan("forward", destinations=("PACS",)), received_at=30.0)
     spool.keep("1.2", Plan("forward", destinations=("PACS",)), received_at=59.0)
     spool.deliver(now=61.0)
-    query = "SELECT minute, kind, objects FROM activity ORDER BY minute, kind"
+    query = "SELECT minute, kind, objects FROM activity WHERE kind <> 'study' ORDER BY minute, kind"
     with spool.ledger._database.reading() as connection:
         assert [tuple(row) for row in connection.execute(query)] == [(0, "received", 2), (1, "delivered", 2)]
     spool.keep("1.3", Plan("keep"), received_at=2 * day_s + 61.0)

@@ -1,0 +1,54 @@
+"""What the console reads of the ledger, each question answered from one state of it."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from dae_pacs.spool import overview, search, story
+from dae_pacs.spool.database import Database
+from dae_pacs.spool.records import Instance
+
+
+class Views:
+    """The ledger as pages show it; for any thread, and for a process that only reads."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @property
+    def root(self) -> Path:
+        """The spool's folder."""
+        return self._database.root
+
+    def overview(
+        self, *, now: float, midnight: float, peers: Iterable[str], breaker_after: int
+    ) -> overview.Overview:
+        """Look at the ledger as the first page does; see `overview.overview`."""
+        with self._database.reading() as connection:
+            return overview.overview(
+                connection, now=now, midnight=midnight, peers=peers, breaker_after=breaker_after
+            )
+
+    def latest(self, *, limit: int) -> tuple[search.Found, ...]:
+        """List the studies that arrived last."""
+        with self._database.reading() as connection:
+            return search.latest(connection, limit=limit)
+
+    def search(self, question: search.Question) -> search.Answer:
+        """Find a page of studies."""
+        with self._database.reading() as connection:
+            return search.search(connection, question)
+
+    def story(self, study_id: int) -> story.Story | None:
+        """Tell everything about one study; None where there is none of that id."""
+        with self._database.reading() as connection:
+            return story.story(connection, study_id, root=self._database.root)
+
+    def study_id_of(self, StudyInstanceUID: str) -> int | None:
+        """Find the id under which the console shows a study; None where there is none of that UID."""
+        with self._database.asking() as connection:
+            return story.study_id_of(connection, StudyInstanceUID)
+
+    def instance(self, instance_id: int) -> Instance | None:
+        """Read one object's row; None where there is none."""
+        with self._database.asking() as connection:
+            return story.instance(connection, instance_id, root=self._database.root)
