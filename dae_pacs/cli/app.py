@@ -17,6 +17,7 @@ from dae_pacs.cli.failures import FAILED, INTERRUPTED, explain_crashes, say_erro
 from dae_pacs.cli.models import models_app
 from dae_pacs.cli.options import DenoiseOptions, Device, Loss
 from dae_pacs.cli.parameters import Config, Model, Objects, PeerName, Study
+from dae_pacs.cli.plan_app import plan
 from dae_pacs.cli.rules_app import rules_app
 from dae_pacs.cli.spool_app import spool_app
 from dae_pacs.cli.tls_app import tls_app
@@ -34,6 +35,7 @@ app.add_typer(rules_app, name="rules")
 app.add_typer(models_app, name="models")
 app.add_typer(tls_app, name="tls")
 app.add_typer(spool_app, name="spool")
+app.command()(plan)
 
 
 @app.callback(invoke_without_command=True)

@@ -1,0 +1,1 @@
+"""How much hardware a site needs: arithmetic over measured constants, and a simulation."""
