@@ -62,7 +62,7 @@ def test_a_table_is_printed_for_people(capsys: pytest.CaptureFixture[str]) -> No
         "receive",
         "deliver",
         "1 node",
-        "The archive, once: 36",
+        "The archive, once: 2",
         "TB in",
     ):
         assert words in out
