@@ -16,6 +16,8 @@ from authority import Authority
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
+DICOMWEB_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+
 StartOrthanc = Callable[..., Orthanc]
 
 
@@ -42,6 +44,16 @@ def start_orthanc(tmp_path: Path) -> Iterator[StartOrthanc]:
 def orthanc(start_orthanc: StartOrthanc) -> Orthanc:
     """One Orthanc that routes nothing."""
     return start_orthanc()
+
+
+@pytest.fixture(scope="module")
+def web_orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
+    """One Orthanc for a module, with its DICOMweb plug-in at /dicom-web/."""
+    if find_orthanc() is None or not DICOMWEB_PLUGIN.exists():
+        pytest.skip("Debian's orthanc-dicomweb is not installed")
+    options = {"Plugins": [str(DICOMWEB_PLUGIN)], "DicomWeb": {"Enable": True, "Root": "/dicom-web/"}}
+    with Orthanc(tmp_path_factory.mktemp("orthanc"), options=options) as orthanc:
+        yield orthanc
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ def run(destination: str, *, config: Path | None, is_sure: bool) -> int:
         SpoolError: there is no ledger, or it can't be used.
     """
     settings = load(config)
-    is_peer = destination in settings.peers
+    is_peer = destination in settings.destinations
     console = Console(soft_wrap=True, highlight=False)
     with open_ledger(settings) as ledger:
         states = ledger.outbox.states(now=time.time(), breaker_after=settings.delivery.breaker_after)

@@ -63,7 +63,7 @@ def _facts(ledger: Ledger, settings: Settings, limit: int, unwritten: dict[str, 
         "studies": [asdict(study) for study in ledger.studies(limit=limit)],
         "jobs": [asdict(job) for job in ledger.jobs(limit=limit)],
         "destinations": [
-            asdict(state) | {"is_configured": state.name in settings.peers}
+            asdict(state) | {"is_configured": state.name in settings.destinations}
             for state in _destinations(ledger, settings)
         ],
         "deliveries": [asdict(delivery) for delivery in _undelivered(ledger)],
@@ -92,8 +92,8 @@ def _all_studies(ledger: Ledger, settings: Settings, limit: int) -> Iterable[Ren
         parts.append(tables.deliveries("Deliveries that are not done", deliveries))
     destinations = _destinations(ledger, settings)
     if destinations:
-        parts.append(tables.destinations(destinations, configured=settings.peers))
-    lost = [state.name for state in destinations if state.is_owed and state.name not in settings.peers]
+        parts.append(tables.destinations(destinations, configured=settings.destinations))
+    lost = [state.name for state in destinations if state.is_owed and state.name not in settings.destinations]
     advice = [
         f"{name} is not in the configuration: put it back under peers, or: dae-pacs drop {name}"
         for name in lost

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from dae_pacs.config import crosscheck_tls, crosscheck_web
+from dae_pacs.config import crosscheck_tls, crosscheck_web, web_peers
 from dae_pacs.config.fields import DEFAULT_DESCRIPTION, fault
 
 Whole = TypeVar("Whole")
@@ -46,10 +46,12 @@ def _details(error: ValidationError) -> list[InitErrorDetails]:
 
 def _problems(data: object) -> Iterator[Found]:
     settings = _table(data)
-    peers = list(_table(settings.get("peers")))
+    peers = [*_table(settings.get("peers")), *_table(settings.get("web_peers"))]
     named = {name: _table(peer) for name, peer in _table(settings.get("peers")).items()}
     yield from crosscheck_tls.problems(_table(settings.get("tls")), named, _table(settings.get("node")))
     yield from crosscheck_web.problems(_table(settings.get("web")), _table(settings.get("oidc")))
+    web = {name: _table(peer) for name, peer in _table(settings.get("web_peers")).items()}
+    yield from web_peers.problems(web, others=named)
     rules = settings.get("rules", ())
     if not isinstance(rules, Sequence) or isinstance(rules, str):
         return

@@ -30,6 +30,7 @@ from dae_pacs.config.keywords import checked_keyword
 from dae_pacs.config.security import Addresses, Fingerprint, Sender, TlsSettings
 from dae_pacs.config.sending import DeliverySettings
 from dae_pacs.config.web import OidcSettings, WebSettings
+from dae_pacs.config.web_peers import WebPeer
 
 ENV_PREFIX = "DAE_PACS_"
 ENV_DELIMITER = "__"
@@ -296,7 +297,9 @@ class Rule(BaseModel):
         "not take the compressed form gets the object uncompressed.",
     )
     destinations: Texts = Field(
-        default=(), description="Names of peers that get the result.", examples=[["orthanc"]]
+        default=(),
+        description="Names of peers, or of DICOMweb services, that get the result.",
+        examples=[["orthanc"]],
     )
     forward_original: bool = Field(
         default=False, description="Deliver the untouched original too, also when it can't be denoised."
@@ -333,8 +336,16 @@ class Settings(BaseSettings):
     web: WebSettings = Field(default_factory=WebSettings)
     oidc: OidcSettings = Field(default_factory=OidcSettings)
     peers: dict[PeerName, Peer] = Field(default={}, description="Where results go.")
+    web_peers: dict[PeerName, WebPeer] = Field(
+        default={}, description="DICOMweb services that results go to."
+    )
     senders: dict[PeerName, Sender] = Field(default={}, description="Who else may send to the node.")
     rules: tuple[Rule, ...] = Field(default=(), description="What happens to which objects, in order.")
+
+    @property
+    def destinations(self) -> tuple[str, ...]:
+        """The names of all that may be sent to."""
+        return (*self.peers, *self.web_peers)
 
     @model_validator(mode="wrap")
     @classmethod

@@ -24,7 +24,12 @@ One TOML file: `dae-pacs.toml` of the working folder, or the one that `--config`
 - Nothing is read again while the node runs: restart it after a change.
 """
 
-_TITLES = {"peers": "[peers.NAME]", "senders": "[senders.NAME]", "rules": "[[rules]]"}
+_TITLES = {
+    "peers": "[peers.NAME]",
+    "web_peers": "[web_peers.NAME]",
+    "senders": "[senders.NAME]",
+    "rules": "[[rules]]",
+}
 
 
 def reference() -> str:

@@ -76,7 +76,8 @@ class Service:
     authorization: Callable[[], str] | None = field(default=None, repr=False)
     """Gives the Authorization header's value."""
     timeouts: Timeouts = field(default_factory=Timeouts)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    tls_name: str = ""
+    """The name that its certificate must bear, where that is not the URL's host."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,16 @@ class ToStore:
 
     size_bytes: int
     read: Callable[[], Iterable[bytes]]
+
+
+@dataclass(frozen=True)
+class StoreAnswer:
+    """What a service says to a Store request."""
+
+    status: int
+    """200 where it has stored all, 202 or 409 where it has not."""
+    stored: Sequence[Stored]
+    """What it says of each object, in its own order; a service that stored all may say nothing."""
 
 
 class DicomWeb:
@@ -99,7 +110,7 @@ class DicomWeb:
             timeout=httpx.Timeout(
                 connect=timeouts.connect_s, write=timeouts.write_s, read=timeouts.read_s, pool=None
             ),
-            headers={"User-Agent": IMPLEMENTATION_VERSION_NAME, **service.headers},
+            headers={"User-Agent": IMPLEMENTATION_VERSION_NAME},
             follow_redirects=False,  # a password goes where the configuration says, and nowhere else
             trust_env=False,
         )
@@ -165,11 +176,8 @@ class DicomWeb:
         with self._ask("GET", _path(study, series, instance), headers={"Accept": accept}) as answer:
             yield self._parts(answer)
 
-    def store(self, objects: Sequence[ToStore], *, study: str = "") -> list[Stored]:
+    def store(self, objects: Sequence[ToStore], *, study: str = "") -> StoreAnswer:
         """Store instances in one request (STOW-RS, PS3.18 10.5).
-
-        Returns:
-            What the service says of each object, in its own order.
 
         Raises:
             WebStatusError: it refused the whole request.
@@ -187,11 +195,11 @@ class DicomWeb:
         with self._ask("POST", path, headers=headers, content=body, good=(200, 202, 409)) as answer:
             said = self._read_all(answer, _LARGEST_STORE_ANSWER_BYTES)
             try:
-                return read_response(said)
+                return StoreAnswer(answer.status_code, read_response(said))
             except RequestError as error:
-                if answer.status_code == 409:
-                    raise self._refused(answer) from error
-                raise ProtocolError(f"{self._url}: {error}") from error
+                if answer.status_code == 200:
+                    return StoreAnswer(200, ())
+                raise self._refused(answer) from error
 
     def _json(self, path: str, query: Sequence[tuple[str, str]]) -> list[Json]:
         accept = {"Accept": f"{media.JSON}, {media.PLAIN_JSON};q=0.5"}
@@ -228,6 +236,7 @@ class DicomWeb:
             params=httpx.QueryParams([(str(k), str(v)) for k, v in query]) if query else None,
             headers=sent,
             content=content,
+            extensions={"sni_hostname": self._service.tls_name} if self._service.tls_name else None,
         )
         try:
             answer = self._client.send(request, stream=True)
@@ -237,6 +246,8 @@ class DicomWeb:
                 yield answer
             finally:
                 answer.close()
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as error:
+            raise PeerError(f"{self._url}: {_words(error)}") from error
         except httpx.TimeoutException as error:
             raise PeerGoneError(
                 f"{self._url}: {_PHASES.get(type(error), 'it was silent for too long')}"
@@ -288,7 +299,6 @@ class DicomWeb:
 
 
 _PHASES: Final[Mapping[type[Exception], str]] = {
-    httpx.ConnectTimeout: "can't be reached: no connection within the time for it",
     httpx.WriteTimeout: "it stopped taking data",
     httpx.ReadTimeout: "it did not answer within the time for it",
 }
@@ -319,6 +329,8 @@ def _words(error: httpx.TransportError) -> str:
         if isinstance(cause, ssl.SSLError):
             return f"no TLS with it: {cause.reason or cause}"
         cause = cause.__cause__ or cause.__context__
+    if isinstance(error, httpx.ConnectTimeout):
+        return "can't be reached: no connection within the time for it"
     if isinstance(error, httpx.ConnectError):
         return f"can't be reached: {error}"
     if isinstance(error, httpx.UnsupportedProtocol):

@@ -58,6 +58,8 @@ class SendResult:
     """Whether it had its turn; not where the association had ended before."""
     has_broken: bool = False
     """Whether the association broke under it: the peer may or may not hold it."""
+    answer: str = ""
+    """How the peer answered, where it has no C-STORE status to say so; without words of its own."""
     size_bytes: int = 0
     """Of the data set that went out."""
     seconds: float = 0.0

@@ -15,7 +15,7 @@ from dae_pacs.audit.events import Count, Person, Remote, StudyOfPatient, Us
 from dae_pacs.audit.messages import Action
 from dae_pacs.audit.trail import Trail
 from dae_pacs.dimse.scp import Incoming
-from dae_pacs.dimse.scu import PeerAddress, SendResult
+from dae_pacs.dimse.scu import SendResult
 from dae_pacs.dimse.statuses import Outcome
 from dae_pacs.image.header import Summary
 from dae_pacs.node.strangers import Strangers
@@ -46,6 +46,20 @@ class OfStudy(Protocol):
     @property
     def PatientID(self) -> str:
         """Whose it is."""
+        ...
+
+
+class Receiver(Protocol):
+    """Who gets objects."""
+
+    @property
+    def ae_title(self) -> str:
+        """Its AE title; empty where it has none."""
+        ...
+
+    @property
+    def host(self) -> str:
+        """Where it is."""
         ...
 
 
@@ -151,14 +165,14 @@ class Auditor:
                 count = Count(sop_classes, action, failure)
                 self._trail.record(events.received(self._us, over.sender, study, count))
 
-    def sending(self, peer: PeerAddress, owed: Sequence[OfStudy]) -> None:
+    def sending(self, peer: Receiver, owed: Sequence[OfStudy]) -> None:
         """Objects are about to be sent to a peer."""
         if self._trail is None:
             return
         for study, sop_classes in _by_study(owed).items():
             self._trail.record(events.begin_sending(self._us, _remote(peer), study, sop_classes))
 
-    def sent(self, peer: PeerAddress, answered: Iterable[tuple[OfStudy, str]]) -> None:
+    def sent(self, peer: Receiver, answered: Iterable[tuple[OfStudy, str]]) -> None:
         """A peer has answered for objects.
 
         Args:
@@ -193,10 +207,12 @@ def failure_of(result: SendResult) -> str:
     """Say how a peer failed to take an object, in few different words; empty where it took it."""
     if result.outcome in (Outcome.SENT, Outcome.WARNING):
         return ""
-    return UNSENT if result.status is None else f"answered with status {result.status:04X}"
+    if result.status is None:
+        return result.answer or UNSENT
+    return f"answered with status {result.status:04X}"
 
 
-def _remote(peer: PeerAddress) -> Remote:
+def _remote(peer: Receiver) -> Remote:
     return Remote(peer.ae_title, peer.host)
 
 

@@ -7,14 +7,15 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from dae_pacs.dimse.scu import Outgoing, PeerAddress, SendResult, send
 from dae_pacs.dimse.statuses import Outcome
-from dae_pacs.errors import PeerError, RejectedError, SpoolError
+from dae_pacs.errors import PeerError, RejectedError, ServiceError, SpoolError
 from dae_pacs.failpoints import reach
-from dae_pacs.node.auditing import UNSENT, Auditor, failure_of, silent
+from dae_pacs.node.auditing import UNSENT, Auditor, Receiver, failure_of, silent
 from dae_pacs.node.bell import Bell
 from dae_pacs.node.copies import copies_of
 from dae_pacs.node.tally import SendTally
@@ -50,17 +51,33 @@ class Spool:
     audit: Auditor = field(default_factory=silent)
 
 
+class Send(Protocol):
+    """Sends objects to one destination, as `dimse.scu.send` does."""
+
+    def __call__(
+        self,
+        files: Sequence[Outgoing],
+        *,
+        on_result: Callable[[SendResult], None],
+        may_go_on: Callable[[], bool],
+    ) -> None:
+        """Give each object one result, or raise PeerError before the first."""
+        ...
+
+
 @dataclass(frozen=True)
 class Destination:
     """One peer that objects go to, and how."""
 
     name: str
-    peer: PeerAddress
+    peer: Receiver
     associations: int = 1
     """How many couriers share its objects."""
     breaker_after: int = 5
     """Failures in a row after which one object at a time is tried."""
     wants_commitment: bool = False
+    send: Send | None = None
+    """Sends objects to it; without it, it is a `PeerAddress`, and they go by C-STORE."""
 
 
 class Courier:
@@ -69,7 +86,7 @@ class Courier:
     def __init__(self, spool: Spool, destination: Destination, *, calling_ae: str, results: Bell) -> None:
         self._files, self._outbox, self._audit = spool.files, spool.ledger.outbox, spool.audit
         self._destination = destination
-        self._calling_ae = calling_ae
+        self._send = _sender_of(destination, calling_ae)
         self._results = results
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -157,10 +174,8 @@ class Courier:
         """Send a batch over one association, and judge the destination by what came of it."""
         verdict = _Round(self._tell, breaker_after=self._destination.breaker_after)
         try:
-            send(
-                self._destination.peer,
+            self._send(
                 [self._as_outgoing(delivery) for delivery in owed],
-                calling_ae=self._calling_ae,
                 on_result=verdict.note,
                 may_go_on=lambda: not self._stopping.is_set() and verdict.may_go_on,
             )
@@ -224,6 +239,14 @@ class Courier:
             transfer_syntax_uid=syntax,
             copies=copies_of(delivery.path, syntax, self._files),
         )
+
+
+def _sender_of(destination: Destination, calling_ae: str) -> Send:
+    if destination.send is not None:
+        return destination.send
+    if not isinstance(destination.peer, PeerAddress):
+        raise ServiceError(f"{destination.name}: has no address to send to; this is an error of dae-pacs")
+    return partial(send, destination.peer, calling_ae=calling_ae)
 
 
 class _Round:

@@ -11,6 +11,7 @@ from dae_pacs.audit.trail import open_trail
 from dae_pacs.config.model import Settings
 from dae_pacs.denoise.manifest import bundle_digest
 from dae_pacs.dimse.scp import ScpSettings, StorageSCP
+from dae_pacs.dimse.scu import PeerAddress
 from dae_pacs.errors import SpoolError, SpoolFullError
 from dae_pacs.failpoints import reach
 from dae_pacs.node.auditing import Auditor
@@ -24,6 +25,7 @@ from dae_pacs.node.peers import askings_of, destinations_of
 from dae_pacs.node.receive import Receiver
 from dae_pacs.node.retention import Keeping, Sweeper
 from dae_pacs.node.visitors import FILE_NAME
+from dae_pacs.node.web_delivery import web_destinations_of
 from dae_pacs.node.worker import WorkerSettings
 from dae_pacs.resources import find_bundle
 from dae_pacs.spool.files import IncomingFile, SpoolFiles
@@ -50,11 +52,11 @@ class Node:
         """
         self._settings = settings
         self._digests = self._digests_of_models()
-        destinations = destinations_of(settings)
+        destinations = [*destinations_of(settings), *web_destinations_of(settings)]
         self._doors = Doors(
             settings,
             report_path=settings.node.spool / FILE_NAME,
-            peers={destination.name: destination.peer for destination in destinations},
+            peers={each.name: each.peer for each in destinations if isinstance(each.peer, PeerAddress)},
         )
         self.files = SpoolFiles(settings.node.spool)
         self._held = ExitStack()
@@ -166,7 +168,7 @@ class Node:
             )
 
     def _warn_of_lost_peers(self) -> None:
-        for destination in sorted(set(self.ledger.destinations_owed()) - set(self._settings.peers)):
+        for destination in sorted(set(self.ledger.destinations_owed()) - set(self._settings.destinations)):
             logger.warning(
                 "deliveries wait for a destination that the configuration no longer names; "
                 "put it back under peers, and they go out; or dae-pacs drop it",
