@@ -11,6 +11,9 @@ from typing import Final
 from dae_pacs.errors import ProtocolError
 
 C_STORE_RQ: Final = 0x0001  # PS3.7 E.1-1, Command Field (0000,0100)
+C_GET_RQ: Final = 0x0010
+C_FIND_RQ: Final = 0x0020
+C_MOVE_RQ: Final = 0x0021
 C_ECHO_RQ: Final = 0x0030
 C_CANCEL_RQ: Final = 0x0FFF
 N_EVENT_REPORT_RQ: Final = 0x0100
@@ -34,6 +37,10 @@ _STATUS: Final = 0x0900
 _ERROR_COMMENT: Final = 0x0902
 _AFFECTED_SOP_INSTANCE_UID: Final = 0x1000
 _EVENT_TYPE_ID: Final = 0x1002
+_REMAINING: Final = 0x1020  # numbers of sub-operations, of C-MOVE and C-GET
+_COMPLETED: Final = 0x1021
+_FAILED: Final = 0x1022
+_WARNING: Final = 0x1023
 
 _UID: Final = re.compile(r"[0-9]+(\.[0-9]+)+")
 _UID_CHARACTERS: Final = 64  # PS3.5 9.1
@@ -61,8 +68,20 @@ class Reply:
     field: int
     message_id: int | None
     """Of the request that it answers."""
-    status: int | None
+    status: int
     comment: str
+    counts: "SubOperations | None" = None
+    """Where the peer gives any."""
+
+
+@dataclass(frozen=True)
+class SubOperations:
+    """How far a C-MOVE or C-GET got (PS3.7 9.1.4.1); a number that the peer leaves out is None."""
+
+    remaining: int | None
+    completed: int | None
+    failed: int | None
+    warning: int | None
 
 
 def peek(data: bytes) -> tuple[int, bool]:
@@ -71,7 +90,7 @@ def peek(data: bytes) -> tuple[int, bool]:
     Raises:
         ProtocolError: it is none, or does not say.
     """
-    values = _elements(data)
+    values = _elements(data, is_strict=False)
     field, data_set_type = _number(values, _COMMAND_FIELD), _number(values, _DATA_SET_TYPE)
     if field is None or data_set_type is None:
         raise ProtocolError("a command set without Command Field or Command Data Set Type (0000,0100/0800)")
@@ -84,16 +103,25 @@ def parse_reply(data: bytes) -> Reply:
     Raises:
         ProtocolError: it is none.
     """
-    values = _elements(data)
+    values = _elements(data, is_strict=False)
     field = _number(values, _COMMAND_FIELD)
     if field is None or not field & RESPONSE:
         raise ProtocolError("a command set that is no response, where one was due")
+    status = _number(values, _STATUS)
+    if status is None:
+        raise ProtocolError("a response without Status (0000,0900)")
     return Reply(
         field=field,
         message_id=_number(values, _MESSAGE_ID_RESPONDED_TO),
-        status=_number(values, _STATUS),
+        status=status,
         comment=_text(values, _ERROR_COMMENT),
+        counts=_counts(values),
     )
+
+
+def _counts(values: dict[int, bytes]) -> SubOperations | None:
+    numbers = [_number(values, element) for element in (_REMAINING, _COMPLETED, _FAILED, _WARNING)]
+    return None if all(number is None for number in numbers) else SubOperations(*numbers)
 
 
 def parse(data: bytes) -> Command:
@@ -123,7 +151,8 @@ def parse(data: bytes) -> Command:
     )
 
 
-def _elements(data: bytes) -> dict[int, bytes]:
+def _elements(data: bytes, *, is_strict: bool = True) -> dict[int, bytes]:
+    """Take a command set apart; a response may hold more: Orthanc puts the UIDs that failed into it."""
     values: dict[int, bytes] = {}
     position = 0
     while position < len(data):
@@ -131,11 +160,12 @@ def _elements(data: bytes) -> dict[int, bytes]:
             raise ProtocolError("a command set that is cut off")
         group, element, length = _ELEMENT.unpack_from(data, position)
         position += _ELEMENT.size
-        if group != 0x0000:
+        if group != 0x0000 and is_strict:
             raise ProtocolError("a command set with an element that is not of group 0000")
         if length > len(data) - position:
             raise ProtocolError("a command set with an element longer than itself")
-        values.setdefault(element, data[position : position + length])
+        if group == 0x0000:
+            values.setdefault(element, data[position : position + length])
         position += length
     return values
 

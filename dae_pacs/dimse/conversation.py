@@ -15,13 +15,18 @@ from dae_pacs.dimse.commitment import ReportReception
 from dae_pacs.dimse.contexts import VERIFICATION
 from dae_pacs.dimse.reception import Reception
 from dae_pacs.dimse.refusals import Answer
+from dae_pacs.dimse.replies import ReplyReception
 from dae_pacs.dimse.settings import ScpSettings
 from dae_pacs.dimse.wire import Wire
 from dae_pacs.errors import ProtocolError
 from dae_pacs.failpoints import reach
 
-Begin = Callable[[Command, Context], Reception | ReportReception | None]
+AnyReception = Reception | ReportReception | ReplyReception
+Begin = Callable[[Command, Context], AnyReception | None]
 """Opens the reception of one object or report; None where such is not taken."""
+TakeReply = Callable[[bytes, bytes], bool]
+"""Takes an answer to what we asked on this association, its command set and its data set; says whether more
+is to come."""
 
 _UNRECOGNIZED: Final = Answer(statuses.UNRECOGNIZED_OPERATION, "this node does not offer that")
 _NOT_VERIFICATION: Final = Answer(
@@ -35,7 +40,26 @@ _SLACK_BYTES: Final = pdus.HEAD.size
 class Conversation:
     """What is said on one association, from its acceptance to its release; for one thread."""
 
-    def __init__(self, wire: Wire, agreement: Agreement, *, settings: ScpSettings, begin: Begin) -> None:
+    def __init__(
+        self,
+        wire: Wire,
+        agreement: Agreement,
+        *,
+        settings: ScpSettings,
+        begin: Begin,
+        take_reply: TakeReply | None = None,
+    ) -> None:
+        """Prepare to listen.
+
+        Args:
+            wire: the connection.
+            agreement: what was negotiated.
+            settings: the bounds, and the time-outs.
+            begin: opens receptions.
+            take_reply: where we have asked something ourselves (C-GET) takes the answers, and ends it all.
+        """
+        self._take_reply = take_reply
+        self._is_answered = False
         self._wire = wire
         self._contexts = agreement.contexts
         self._peer_pdu_bytes = agreement.max_pdu_bytes
@@ -47,17 +71,19 @@ class Conversation:
         self._message_ends_by = 0.0
         self._request: Command | None = None
         """The command whose data set is arriving."""
-        self._reception: Reception | ReportReception | None = None
+        self._reception: AnyReception | None = None
 
     def run(self) -> str:
         """Listen and answer until the peer ends the association; says how: "released" or "aborted".
+
+        Where we have asked something ourselves, it ends with the last answer to that: "answered".
 
         Raises:
             PeerGoneError: the connection ended, or the peer was silent or slow for too long.
             ProtocolError: the association must be aborted.
         """
         try:
-            while True:
+            while not self._is_answered:
                 kind, length = self._next_pdu()
                 if kind == pdus.P_DATA_TF:
                     self._take_data(length)
@@ -71,6 +97,7 @@ class Conversation:
                     raise ProtocolError("a PDU that has no place here", reason=pdus.UNEXPECTED_PDU)
                 else:
                     raise ProtocolError("a PDU of unknown type", reason=pdus.UNRECOGNIZED_PDU)
+            return "answered"
         finally:
             if self._reception is not None:
                 self._reception.drop()
@@ -136,8 +163,12 @@ class Conversation:
         self._command += self._wire.exactly(size)
         if not is_last:
             return
-        request = commands.parse(bytes(self._command))
+        data = bytes(self._command)
         self._command.clear()
+        if self._take_reply is not None and commands.peek(data)[0] & commands.RESPONSE:
+            self._begin_reply(data, self._take_reply)
+            return
+        request = commands.parse(data)
         if request.has_data_set:
             self._request = request
             if request.field in {commands.C_STORE_RQ, commands.N_EVENT_REPORT_RQ}:
@@ -151,6 +182,20 @@ class Conversation:
             self._answer(request, _SUCCESS if is_echo else _NOT_VERIFICATION)
         else:
             self._answer(request, _UNRECOGNIZED)
+
+    def _begin_reply(self, command: bytes, take_reply: TakeReply) -> None:
+        """Take an answer, or open what collects its data set first."""
+        field, has_data_set = commands.peek(command)
+
+        def take(data_set: bytes) -> None:
+            self._is_answered = not take_reply(command, data_set)
+
+        if has_data_set:
+            self._request = Command(field, 0, "", "", has_data_set=True)
+            self._reception = ReplyReception(take)
+        else:
+            self._context = None
+            take(b"")
 
     def _take_data_set(self, size: int, *, is_last: bool) -> None:
         reception, wire = self._reception, self._wire
@@ -168,7 +213,7 @@ class Conversation:
     def _answer(self, request: Command, answer: Answer) -> None:
         """Send a response, and be ready for the next message."""
         context, self._context, self._request = self._context, None, None
-        if context is None or request.field == commands.C_CANCEL_RQ:
+        if context is None or request.field == commands.C_CANCEL_RQ or request.field & commands.RESPONSE:
             return
         self._wire.send(
             messages.command_pdus(

@@ -13,7 +13,9 @@ from dae_pacs.dimse.contexts import VERIFICATION
 _C_STORE_RQ = 0x0001  # PS3.7 E.1-1, Command Field (0000,0100)
 _C_ECHO_RQ = 0x0030
 _N_ACTION_RQ = 0x0130
+_C_CANCEL_RQ = 0x0FFF
 _MEDIUM_PRIORITY = 0x0000
+_LOW_PRIORITY = 0x0002
 _WITH_DATA_SET = 0x0001  # PS3.7 E.1-1, Command Data Set Type (0000,0800): anything but 0101H
 _WITHOUT_DATA_SET = 0x0101
 
@@ -64,6 +66,30 @@ def action_request(sop_class_uid: str, sop_instance_uid: str, *, message_id: int
     )
 
 
+def query_request(field: int, sop_class_uid: str, *, message_id: int, destination: str = "") -> bytes:
+    """Encode a C-FIND, C-GET or C-MOVE request's command set (PS3.7 9.3.2.1, 9.3.3.1, 9.3.4.1).
+
+    Args:
+        field: Command Field (0000,0100), which says what of the three it is.
+        sop_class_uid: of the information model.
+        message_id: of this request.
+        destination: of a C-MOVE: the AE title that gets the objects.
+    """
+    return _command_set(
+        _uid(0x0002, sop_class_uid),
+        _us(0x0100, field),
+        _us(0x0110, message_id),
+        *([_ae(0x0600, destination)] if destination else []),
+        _us(0x0700, _LOW_PRIORITY),
+        _us(0x0800, _WITH_DATA_SET),
+    )
+
+
+def cancel_request(*, message_id: int) -> bytes:
+    """Encode a C-CANCEL request's command set for the operation of that Message ID (PS3.7 9.3.2.3)."""
+    return _command_set(_us(0x0100, _C_CANCEL_RQ), _us(0x0120, message_id), _us(0x0800, _WITHOUT_DATA_SET))
+
+
 def _command_set(*elements: bytes) -> bytes:
     body = b"".join(elements)
     return struct.pack("<HHII", 0x0000, 0x0000, 4, len(body)) + body
@@ -76,6 +102,12 @@ def _us(element: int, value: int) -> bytes:
 def _uid(element: int, text: str) -> bytes:
     value = text.encode("ascii")
     value += bytes(len(value) % 2)
+    return struct.pack("<HHI", 0x0000, element, len(value)) + value
+
+
+def _ae(element: int, title: str) -> bytes:
+    value = title.encode("ascii")
+    value += b" " * (len(value) % 2)
     return struct.pack("<HHI", 0x0000, element, len(value)) + value
 
 

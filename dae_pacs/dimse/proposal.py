@@ -35,6 +35,7 @@ _TRANSFER_SYNTAX: Final = 0x40
 _USER_INFORMATION: Final = 0x50
 _MAXIMUM_LENGTH: Final = 0x51
 _IMPLEMENTATION_CLASS: Final = 0x52
+_ROLES: Final = 0x54
 _IMPLEMENTATION_VERSION: Final = 0x55
 
 ACCEPTED: Final = 0  # PS3.8 Table 9-18
@@ -65,11 +66,28 @@ class Refusal:
     reason: int
 
 
-def request(contexts: Sequence[Context], *, called_ae: str, calling_ae: str, max_pdu_bytes: int) -> bytes:
-    """Write an A-ASSOCIATE-RQ PDU with the contexts numbered 1, 3, 5... (PS3.8 9.3.2.2)."""
+def request(
+    contexts: Sequence[Context],
+    *,
+    called_ae: str,
+    calling_ae: str,
+    max_pdu_bytes: int,
+    storing: Sequence[str] = (),
+) -> bytes:
+    """Write an A-ASSOCIATE-RQ PDU with the contexts numbered 1, 3, 5... (PS3.8 9.3.2.2).
+
+    Args:
+        contexts: what is proposed.
+        called_ae: the peer's AE title.
+        calling_ae: ours.
+        max_pdu_bytes: the longest P-DATA-TF PDU that we take.
+        storing: SOP classes whose objects the peer is to send us on this association, as C-GET needs it: we
+            propose ourselves as SCP, and not as SCU (PS3.7 D.3.3.4).
+    """
     user = (
         _item(_MAXIMUM_LENGTH, struct.pack(">I", max_pdu_bytes))
         + _item(_IMPLEMENTATION_CLASS, IMPLEMENTATION_CLASS_UID.encode("ascii"))
+        + b"".join(_item(_ROLES, _role(sop_class)) for sop_class in storing)
         + _item(_IMPLEMENTATION_VERSION, IMPLEMENTATION_VERSION_NAME.encode("ascii"))
     )
     body = b"".join(
@@ -88,6 +106,11 @@ def request(contexts: Sequence[Context], *, called_ae: str, calling_ae: str, max
 
 def _item(kind: int, value: bytes) -> bytes:
     return _ITEM.pack(kind, len(value)) + value
+
+
+def _role(sop_class: str) -> bytes:
+    uid = sop_class.encode("ascii")
+    return struct.pack(">H", len(uid)) + uid + b"\x00\x01"  # SCU role no, SCP role yes
 
 
 def _context(number: int, context: Context) -> bytes:

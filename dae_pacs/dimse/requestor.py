@@ -15,7 +15,7 @@ from typing import BinaryIO, Final
 
 from dae_pacs.dimse import commands, messages, negotiation, pdus, proposal, tls_words
 from dae_pacs.dimse.addresses import PeerAddress, check_ae_title
-from dae_pacs.dimse.commands import Command
+from dae_pacs.dimse.commands import Command, Reply
 from dae_pacs.dimse.inbox import MAX_PDU_BYTES, EndedError, Inbox, Message, acknowledge_at_once
 from dae_pacs.dimse.proposal import Context, Verdicts
 from dae_pacs.dimse.refusals import Answer
@@ -58,6 +58,9 @@ class Requestor:
             if context not in verdicts.ids
         }
         self.is_broken = False
+        self.max_pdu_bytes = verdicts.max_pdu_bytes
+        self.connection = connection
+        """For a conversation that takes the reading and writing over for a while, as a C-GET's does."""
         self._inbox = inbox
         self._outlet = Outlet(
             connection, timeout_s=peer.dimse_timeout_s, max_pdu_bytes=verdicts.max_pdu_bytes
@@ -145,6 +148,49 @@ class Requestor:
         asked_at = time.monotonic()
         return self._answer(commands.N_ACTION_RQ, message_id, context_id, asked_at=asked_at, handle=handle)
 
+    def query(self, field: int, context: Context, identifier: bytes, *, destination: str = "") -> int:
+        """Send a C-FIND, C-GET or C-MOVE, and give its Message ID; the answers come one by one.
+
+        Args:
+            field: the request's Command Field.
+            context: one of `contexts`.
+            identifier: its data set, in the context's transfer syntax.
+            destination: of a C-MOVE.
+
+        Raises:
+            PeerError: the association broke.
+        """
+        message_id = self._next_message_id()
+        command = messages.query_request(field, context[0], message_id=message_id, destination=destination)
+        try:
+            self._outlet.small_message(command, identifier, context_id=self.contexts[context])
+        except OSError as error:
+            raise self._broken(f"the association broke before the query: {_words(error)}") from error
+        return message_id
+
+    def next_reply(
+        self, field: int, context: Context, message_id: int, *, within_s: float
+    ) -> tuple[Reply, bytes]:
+        """Wait for one answer to a `query`: what it says, and its data set.
+
+        Raises:
+            PeerError: the association broke, or no answer came in time.
+        """
+        message = self._message(time.monotonic() + within_s, within_s)
+        return self._checked(message, field, message_id, self.contexts[context]), message.data_set
+
+    def cancel(self, context: Context, message_id: int) -> None:
+        """Ask the peer to end a `query` (PS3.7 9.3.2.3); it answers the query all the same.
+
+        Raises:
+            PeerError: the association broke.
+        """
+        command = messages.cancel_request(message_id=message_id)
+        try:
+            self._outlet.command(command, context_id=self.contexts[context])
+        except OSError as error:
+            raise self._broken(f"the association broke before the C-CANCEL: {_words(error)}") from error
+
     def hears(self, within_s: float) -> bool:
         """Tell whether the peer says something within a time."""
         return self._inbox.has_something(within_s)
@@ -194,21 +240,26 @@ class Requestor:
         while handle is not None and not commands.peek(message.command)[0] & commands.RESPONSE:
             self._handle(message, handle)
             message = self._message(asked_at + self.peer.dimse_timeout_s)
+        reply = self._checked(message, field, message_id, context_id)
+        return Response(reply.status, reply.comment)
+
+    def _checked(self, message: Message, field: int, message_id: int, context_id: int) -> Reply:
+        """Read an answer, and hold it against what was asked."""
         try:
             reply = commands.parse_reply(message.command)
         except ProtocolError as error:
             raise self._broken(f"broke the protocol: {error}") from error
-        if reply.field != field | commands.RESPONSE or reply.status is None:
+        if reply.field != field | commands.RESPONSE:
             raise self._broken("broke the protocol: its answer is no response to what we asked")
         if reply.message_id != message_id or message.context_id != context_id:
             raise self._broken("broke the protocol: its answer is to another message than ours")
-        return Response(reply.status, reply.comment)
+        return reply
 
-    def _message(self, deadline: float) -> Message:
+    def _message(self, deadline: float, patience_s: float | None = None) -> Message:
         try:
             return self._inbox.message(deadline)
         except TimeoutError as error:
-            raise self._broken(f"no answer within {self.peer.dimse_timeout_s:g} s") from error
+            raise self._broken(f"no answer within {patience_s or self.peer.dimse_timeout_s:g} s") from error
         except OSError as error:
             raise self._broken(f"the connection broke before the answer: {_words(error)}") from error
         except EndedError as error:
@@ -233,10 +284,18 @@ class Requestor:
 
 
 @contextmanager
-def associate(peer: PeerAddress, *, calling_ae: str, contexts: Sequence[Context]) -> Iterator[Requestor]:
+def associate(
+    peer: PeerAddress, *, calling_ae: str, contexts: Sequence[Context], storing: Sequence[str] = ()
+) -> Iterator[Requestor]:
     """Ask a peer for an association, and end it with the block: released, or aborted when the block raised.
 
     A peer that answers but accepts no context yields a requestor without contexts.
+
+    Args:
+        peer: whom.
+        calling_ae: our AE title.
+        contexts: what is proposed, at most 128.
+        storing: SOP classes whose objects the peer is to send us here.
 
     Raises:
         RejectedError: it rejects the association.
@@ -248,9 +307,15 @@ def associate(peer: PeerAddress, *, calling_ae: str, contexts: Sequence[Context]
     is_over = True
     try:
         inbox = Inbox(connection)
-        requestor = Requestor(
-            peer, _negotiate(peer, connection, inbox, title=title, contexts=contexts), connection, inbox
+        asked = proposal.request(
+            contexts,
+            called_ae=peer.ae_title,
+            calling_ae=title,
+            max_pdu_bytes=MAX_PDU_BYTES,
+            storing=storing,
         )
+        verdicts = _negotiate(peer, connection, inbox, asked=asked, contexts=contexts)
+        requestor = Requestor(peer, verdicts, connection, inbox)
         is_over = False
         yield requestor
         if not requestor.is_broken:
@@ -293,14 +358,13 @@ def _connect(peer: PeerAddress) -> socket.socket:
 
 
 def _negotiate(
-    peer: PeerAddress, connection: socket.socket, inbox: Inbox, *, title: str, contexts: Sequence[Context]
+    peer: PeerAddress, connection: socket.socket, inbox: Inbox, *, asked: bytes, contexts: Sequence[Context]
 ) -> Verdicts:
     """Send an A-ASSOCIATE-RQ and read the answer (PS3.8 9.2, states 4 to 6).
 
     Raises:
         PeerError: no association came of it.
     """
-    asked = proposal.request(contexts, called_ae=peer.ae_title, calling_ae=title, max_pdu_bytes=MAX_PDU_BYTES)
     try:
         connection.settimeout(peer.dimse_timeout_s)
         connection.sendall(asked)

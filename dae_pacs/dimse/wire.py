@@ -36,7 +36,7 @@ class Wire:
         self._end = 0
         self._most_ahead = _BUFFER_BYTES
         """How much is read beyond what was asked for: little while large PDUs come, one call for each."""
-        self._is_plain = True
+        self._is_plain = not isinstance(connection, ssl.SSLSocket)
         """Whether bytes come off the socket as they are; what encrypts them takes no flags."""
         self._deadline = 0.0
         self.is_interrupted = False
