@@ -1,6 +1,8 @@
 """Find the data that ships with dae-pacs: model bundles and training recipes."""
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from dae_pacs.errors import BundleError
@@ -12,6 +14,15 @@ _PACKAGE = Path(__file__).resolve().parent
 _NAME = re.compile(r"[a-z0-9_]+")
 _MARK = Path("configs") / "metadata.json"
 """The file that makes a folder a MONAI bundle (MONAI bundle specification)."""
+
+
+@dataclass(frozen=True)
+class BundlePlace:
+    """A bundle where it was found."""
+
+    name: str
+    folder: Path
+    is_shipped: bool
 
 
 def models_folder() -> Path:
@@ -57,6 +68,18 @@ def find_bundle(name: str, folder: Path | None = None) -> Path:
         if (place / name / _MARK).is_file():
             return place / name
     raise BundleError(f"Model {name!r}: there is no such bundle. {_offer(folders)}")
+
+
+def bundle_places(folder: Path | None = None) -> Iterator[BundlePlace]:
+    """Find every bundle, in the order in which `find_bundle` looks for a name."""
+    site, shipped = (site_folder(folder), False), (models_folder(), True)
+    seen: set[str] = set()
+    for place, is_shipped in (site, shipped) if folder else (shipped, site):
+        for mark in sorted(place.glob(f"*/{_MARK}")):
+            name = mark.parent.parent.name
+            if name not in seen and is_bundle_name(name):
+                seen.add(name)
+                yield BundlePlace(name, place / name, is_shipped)
 
 
 def _given(path: Path) -> Path:

@@ -3,8 +3,6 @@
 # torch is imported when a bundle is read, not for `--help`.
 # ruff: noqa: PLC0415
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -18,15 +16,6 @@ models_app = typer.Typer(
     no_args_is_help=True,
 )
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A bundle's name.", show_default=False)]
-
-
-@dataclass(frozen=True)
-class _Place:
-    """A bundle where it was found."""
-
-    name: str
-    folder: Path
-    is_shipped: bool
 
 
 @models_app.command("add")
@@ -73,9 +62,10 @@ def list_models(*, config: Config = None) -> None:
     from dae_pacs.cli.status import PIPE_COLUMNS
     from dae_pacs.config.load import load
     from dae_pacs.denoise.bundle import load_bundle
+    from dae_pacs.resources import bundle_places
 
     table = Table("Name", "Version", "Strength", "SHA-256", "From", "State", box=None)
-    for place in _places(load(config).model.folder):
+    for place in bundle_places(load(config).model.folder):
         origin = "dae-pacs" if place.is_shipped else "this site"
         try:
             identity = load_bundle(place.folder).identity
@@ -138,21 +128,6 @@ def remove(name: Name, *, config: Config = None) -> None:
     shelf.take(site_folder(settings.model.folder), name)
     tell(settings, SOFTWARE_CONFIGURATION, f"dae-pacs models remove {name}")
     _say(f"{name} is gone.")
-
-
-def _places(folder: Path | None) -> Iterator[_Place]:
-    """Find every bundle, in the order in which commands look for a name."""
-    from dae_pacs.denoise.manifest import METADATA
-    from dae_pacs.resources import is_bundle_name, models_folder, site_folder
-
-    site, shipped = (site_folder(folder), False), (models_folder(), True)
-    seen: set[str] = set()
-    for place, is_shipped in (site, shipped) if folder else (shipped, site):
-        for mark in sorted(place.glob(f"*/{METADATA}")):
-            name = mark.parent.parent.name
-            if name not in seen and is_bundle_name(name):
-                seen.add(name)
-                yield _Place(name, place / name, is_shipped)
 
 
 def _say(text: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from dae_pacs import __version__
 from dae_pacs.audit.codes import USE_OF_RESTRICTED_FUNCTION
+from dae_pacs.node import acting
 from dae_pacs.node.asking import About, Retry, WhoAreYou
 from dae_pacs.node.parts import Parts
 from dae_pacs.spool.records import Retried
@@ -19,6 +20,7 @@ def answers_of(parts: Parts) -> Mapping[type, Answer]:
     return {
         WhoAreYou: partial(about, parts),
         Retry: partial(retry, parts),
+        **acting.answers_of(parts),
     }
 
 
@@ -43,11 +45,9 @@ def retry(parts: Parts, request: Retry) -> Retried:
     retried = parts.ledger.retry(study=request.study, now=time.time())
     parts.work.ring()
     parts.results.ring()
+    words = f"Requeued {retried.jobs} job(s) with {retried.images} image(s), {retried.deliveries} deliveries."
     scope = f"study {request.study}" if request.study else "all studies"
-    parts.audit.person_did(
-        request.person,
-        USE_OF_RESTRICTED_FUNCTION,
-        f"Requeued in the console, {scope}: {retried.jobs} job(s) with {retried.images} image(s), "
-        f"{retried.deliveries} deliveries.",
-    )
+    parts.audit.person_did(request.person, USE_OF_RESTRICTED_FUNCTION, f"Console, {scope}: {words}")
+    if request.study is not None:
+        parts.ledger.acts.note(request.study, account=request.person.name, words=words, now=time.time())
     return retried

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 
 from dae_pacs.audit.events import this_process
@@ -12,7 +12,7 @@ from dae_pacs.config.model import Settings
 from dae_pacs.denoise.manifest import bundle_digest
 from dae_pacs.dimse.scp import ScpSettings, StorageSCP
 from dae_pacs.dimse.scu import PeerAddress
-from dae_pacs.errors import SpoolError, SpoolFullError
+from dae_pacs.errors import BundleError, SpoolError, SpoolFullError
 from dae_pacs.failpoints import reach
 from dae_pacs.node.auditing import Auditor
 from dae_pacs.node.bell import Bell
@@ -27,7 +27,7 @@ from dae_pacs.node.retention import Keeping, Sweeper
 from dae_pacs.node.visitors import FILE_NAME
 from dae_pacs.node.web_delivery import web_destinations_of
 from dae_pacs.node.worker import WorkerSettings
-from dae_pacs.resources import find_bundle
+from dae_pacs.resources import bundle_places, find_bundle
 from dae_pacs.spool.files import IncomingFile, SpoolFiles
 from dae_pacs.spool.ledger import LAST_WRITES_S, Ledger
 
@@ -94,6 +94,7 @@ class Node:
             self.files,
             self.scp,
             self.dispatcher,
+            receiver=receiver,
             audit=self._audit,
             work=work,
             results=results,
@@ -179,7 +180,11 @@ class Node:
         """Say what each model is that may be needed; none may be another before the node starts anew."""
         model = self._settings.model
         names = {model.name, *(rule.model for rule in self._settings.rules if rule.model)}
-        return {name: bundle_digest(find_bundle(name, model.folder)) for name in names}
+        digests = {name: bundle_digest(find_bundle(name, model.folder)) for name in names}
+        for place in bundle_places(model.folder):  # a person may ask for any of them, in the console
+            with suppress(BundleError):
+                digests.setdefault(place.name, bundle_digest(place.folder))
+        return digests
 
     def _open_file(self) -> IncomingFile:
         free_mb, needed_mb = self.files.free_mb(), self._settings.node.minimum_free_mb

@@ -7,6 +7,7 @@ from dae_pacs.dimse.scp import StorageSCP
 from dae_pacs.node.auditing import Auditor
 from dae_pacs.node.bell import Bell
 from dae_pacs.node.dispatch import Dispatcher
+from dae_pacs.node.receive import Receiver
 from dae_pacs.spool.files import SpoolFiles
 from dae_pacs.spool.ledger import Ledger
 
@@ -20,6 +21,7 @@ class Parts:
     files: SpoolFiles
     scp: StorageSCP
     dispatcher: Dispatcher
+    receiver: Receiver
     audit: Auditor
     work: Bell
     """Rung when a job may be ready."""

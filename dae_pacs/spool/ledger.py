@@ -13,6 +13,7 @@ from typing import Self
 
 from dae_pacs.errors import SpoolError
 from dae_pacs.spool import deliveries, derived, instances, jobs, reconcile, report, retention
+from dae_pacs.spool.acts import Acts
 from dae_pacs.spool.backlog import Backlog, backlog
 from dae_pacs.spool.commitments import Commitments
 from dae_pacs.spool.database import Database
@@ -59,6 +60,8 @@ class Ledger:
         """What peers are asked to send us."""
         self.views = Views(self._database)
         """What the console reads."""
+        self.acts = Acts(self._database)
+        """What people have done from there."""
         self.index = Index(Writes(self.keep_all, self._abandon, self._association_ended, self._touch))
         """What arrived and has no row yet."""
 

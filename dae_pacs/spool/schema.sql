@@ -301,6 +301,10 @@ WHEN OLD.status <> NEW.status BEGIN
     INSERT INTO totals VALUES ('job', '', NEW.status, 1, 0) ON CONFLICT DO UPDATE SET objects = objects + 1;
 END;
 
+CREATE TRIGGER IF NOT EXISTS count_deleted_job AFTER DELETE ON jobs BEGIN
+    UPDATE totals SET objects = objects - 1 WHERE kind = 'job' AND name = '' AND status = OLD.status;
+END;
+
 CREATE TRIGGER IF NOT EXISTS count_new_delivery AFTER INSERT ON deliveries BEGIN
     INSERT INTO totals VALUES ('delivery', NEW.destination, NEW.status, 1, 0)
     ON CONFLICT DO UPDATE SET objects = objects + 1;

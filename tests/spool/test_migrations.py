@@ -12,6 +12,7 @@ _BACK_TO_VERSION_3 = """
     DROP TRIGGER count_deleted_instance;
     DROP TRIGGER count_new_job;
     DROP TRIGGER count_changed_job;
+    DROP TRIGGER count_deleted_job;
     DROP TRIGGER count_new_delivery;
     DROP TRIGGER count_changed_delivery;
     DROP TRIGGER count_deleted_delivery;
