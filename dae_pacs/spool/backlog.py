@@ -1,26 +1,33 @@
 """What is still to be done, and how old the oldest of it is: the ledger's part of the metrics.
 
-Partial indexes hold all that is asked here, so that it costs what is waiting, not what was ever done.
+The ledger counts itself (the table `totals`), and partial indexes hold what waits, so that this costs the
+same at a thousand instances as at a million.
 """
 
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dae_pacs.spool.database import Database
 from dae_pacs.spool.destinations import Breaker, breaker_of
 
 
 @dataclass(frozen=True)
-class Owed:
-    """What one destination is owed, in objects."""
+class Held:
+    """Objects of one origin and status."""
 
-    waiting: int = 0
-    sending: int = 0
-    uncommitted: int = 0
-    dead: int = 0
+    objects: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Owed:
+    """How one destination stands."""
+
+    deliveries: Mapping[str, int] = field(default_factory=dict)
+    """Objects by the status of their delivery."""
     oldest_at: float | None = None
-    """When the oldest of those waiting was made, in seconds since 1970."""
+    """When the oldest delivery was made that waits, in seconds since 1970."""
     breaker: Breaker = Breaker.CLOSED
     failures: int = 0
     """In a row."""
@@ -33,69 +40,61 @@ class Backlog:
     """What is still to be done."""
 
     jobs: Mapping[str, int]
-    """Collecting, ready, running and failed ones."""
+    """By status."""
     oldest_job_at: float | None
-    """When the oldest job was made that is ready and has no worker, in seconds since 1970."""
+    """When the last image of that ready job came that waits longest for a worker, in seconds since 1970."""
     owed: Mapping[str, Owed]
     """By destination."""
-    quarantined: int
-    held: int
-    """Objects on the disk that may be deleted, or are owed: kept and passed over."""
+    instances: Mapping[tuple[str, str], Held]
+    """By origin and status."""
 
 
 def backlog(database: Database, *, now: float, breaker_after: int) -> Backlog:
     """Tell what is still to be done."""
     with database.reading() as connection:
-        jobs = {
-            status: _number(connection, f"SELECT count(*) FROM jobs WHERE status = '{status}'")  # noqa: S608
-            for status in ("collecting", "ready", "running", "failed")
-        }
-        (oldest,) = connection.execute("SELECT min(created_at) FROM jobs WHERE status = 'ready'").fetchone()
+        totals = connection.execute("SELECT kind, name, status, objects, bytes FROM totals").fetchall()
+        (oldest,) = connection.execute(
+            "SELECT min(last_image_at) FROM jobs WHERE status = 'ready'"
+        ).fetchone()
         return Backlog(
-            jobs=jobs,
+            jobs={row["status"]: row["objects"] for row in totals if row["kind"] == "job"},
             oldest_job_at=oldest,
-            owed=_owed(connection, now=now, breaker_after=breaker_after),
-            quarantined=_number(connection, "SELECT count(*) FROM instances WHERE status = 'quarantined'"),
-            held=_number(
-                connection, "SELECT count(*) FROM instances WHERE status IN ('kept', 'passed_over')"
-            ),
+            owed=_owed(connection, totals, now=now, breaker_after=breaker_after),
+            instances={
+                (row["name"], row["status"]): Held(row["objects"], row["bytes"])
+                for row in totals
+                if row["kind"] == "instance"
+            },
         )
 
 
-def _number(connection: sqlite3.Connection, query: str) -> int:
-    (number,) = connection.execute(query).fetchone()
-    return int(number)
-
-
-def _owed(connection: sqlite3.Connection, *, now: float, breaker_after: int) -> dict[str, Owed]:
-    counted = {
-        status: dict(
-            connection.execute(
-                f"SELECT destination, count(*) FROM deliveries WHERE status = '{status}'"  # noqa: S608
-                " GROUP BY destination"
-            ).fetchall()
+def _owed(
+    connection: sqlite3.Connection, totals: list[sqlite3.Row], *, now: float, breaker_after: int
+) -> dict[str, Owed]:
+    counted: dict[str, dict[str, int]] = {}
+    for row in totals:
+        if row["kind"] == "delivery":
+            counted.setdefault(row["name"], {})[row["status"]] = row["objects"]
+    asked = {
+        str(row["destination"]): int(row["number"])
+        for row in connection.execute(
+            "SELECT destination, count(*) AS number FROM commitments WHERE status = 'asked'"
+            " GROUP BY destination"
         )
-        for status in ("waiting", "sending", "uncommitted", "dead")
     }
-    asked = dict(
-        connection.execute(
-            "SELECT destination, count(*) FROM commitments WHERE status = 'asked' GROUP BY destination"
-        ).fetchall()
-    )
     failing = {
         str(row["name"]): row
         for row in connection.execute("SELECT name, failures, next_try_at FROM destinations")
     }
-    names = sorted({*failing, *asked, *(name for found in counted.values() for name in found)})
     return {
         name: Owed(
-            **{status: int(found.get(name, 0)) for status, found in counted.items()},
-            oldest_at=_oldest_at(connection, name) if name in counted["waiting"] else None,
+            deliveries=counted.get(name, {}),
+            oldest_at=_oldest_at(connection, name),
             breaker=_breaker(failing.get(name), now=now, breaker_after=breaker_after),
             failures=int(failing[name]["failures"]) if name in failing else 0,
-            commitments=int(asked.get(name, 0)),
+            commitments=asked.get(name, 0),
         )
-        for name in names
+        for name in sorted({*counted, *asked, *failing})
     }
 
 
