@@ -303,6 +303,14 @@ def echo(
 
 
 @app.command()
+def health(*, config: Config = None) -> None:
+    """Say whether the node receives, computes and delivers; ends with 1 where one of these is down."""
+    from dae_pacs.cli.health import run
+
+    raise typer.Exit(run(config=config))
+
+
+@app.command()
 def status(
     *,
     config: Config = None,

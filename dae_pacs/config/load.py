@@ -26,6 +26,7 @@ _PATHS = (
     *(("tls", key) for key in ("certificate", "key", "key_password_file", "trust")),
     *(("web", key) for key in ("certificate", "key", "key_password_file")),
     *(("oidc", key) for key in ("client_secret_file", "authorities")),
+    ("metrics", "token_file"),
 )
 
 

@@ -27,6 +27,7 @@ from dae_pacs.config.fields import (
     Texts,
 )
 from dae_pacs.config.keywords import checked_keyword
+from dae_pacs.config.metrics import MetricsSettings
 from dae_pacs.config.security import Addresses, Fingerprint, Sender, TlsSettings
 from dae_pacs.config.sending import DeliverySettings
 from dae_pacs.config.web import OidcSettings, WebSettings
@@ -335,6 +336,7 @@ class Settings(BaseSettings):
     tls: TlsSettings = Field(default_factory=TlsSettings)
     web: WebSettings = Field(default_factory=WebSettings)
     oidc: OidcSettings = Field(default_factory=OidcSettings)
+    metrics: MetricsSettings = Field(default_factory=MetricsSettings)
     peers: dict[PeerName, Peer] = Field(default={}, description="Where results go.")
     web_peers: dict[PeerName, WebPeer] = Field(
         default={}, description="DICOMweb services that results go to."

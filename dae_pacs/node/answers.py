@@ -8,7 +8,8 @@ from typing import Any
 from dae_pacs import __version__
 from dae_pacs.audit.codes import USE_OF_RESTRICTED_FUNCTION
 from dae_pacs.node import acting
-from dae_pacs.node.asking import About, Retry, WhoAreYou
+from dae_pacs.node.asking import About, Figures, Retry, WhoAreYou
+from dae_pacs.node.figures import NodeFigures, figures_of
 from dae_pacs.node.parts import Parts
 from dae_pacs.spool.records import Retried
 
@@ -19,6 +20,7 @@ def answers_of(parts: Parts) -> Mapping[type, Answer]:
     """List the answers of a node."""
     return {
         WhoAreYou: partial(about, parts),
+        Figures: partial(figures, parts),
         Retry: partial(retry, parts),
         **acting.answers_of(parts),
     }
@@ -32,6 +34,15 @@ def about(parts: Parts, _request: WhoAreYou) -> About:
         version=__version__,
         started_at=parts.started_at,
     )
+
+
+def figures(parts: Parts, _request: Figures) -> NodeFigures:
+    """Say how the node is, in numbers.
+
+    Raises:
+        SpoolError: the spool's disk can't be asked for its room.
+    """
+    return figures_of(parts)
 
 
 def retry(parts: Parts, request: Retry) -> Retried:

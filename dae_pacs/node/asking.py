@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol, TypeVar
 
 from dae_pacs.audit.events import Person
+from dae_pacs.node.figures import NodeFigures
 from dae_pacs.spool.records import Retried
 
 Answer_co = TypeVar("Answer_co", covariant=True)
@@ -55,3 +56,10 @@ class Listening:
 
     url: str
     answer: ClassVar = bool
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Ask for the node in numbers, for metrics and health."""
+
+    answer: ClassVar = NodeFigures

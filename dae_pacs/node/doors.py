@@ -6,6 +6,7 @@ ours or one that was shown to us, is warned of in the log and by `dae-pacs statu
 
 import ipaddress
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -29,6 +30,8 @@ _WRITE_S: Final = 2.0
 """How often the report is written, at most."""
 _BUNDLE: Final = 8
 """A file of more certificates is a collection of public authorities, some of which have always expired."""
+_CALLER: Final = "caller "
+"""Before the address of one who called: there may be many of those."""
 _LOOPBACK: Final = ("127.0.0.0/8", "::1")
 _EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - what it is compared with
 
@@ -77,7 +80,9 @@ class Doors:
             tls=TlsDoor(tls.port, self._context.get) if self._context and tls.port is not None else None,
             is_plain=tls.port is None or tls.also_plain,
             turned_away=turned_away,
-            certificate_seen=lambda address, seen: self._visitors.certificate_seen(f"caller {address}", seen),
+            certificate_seen=lambda address, seen: self._visitors.certificate_seen(
+                f"{_CALLER}{address}", seen
+            ),
         )
 
     def open(self) -> None:
@@ -109,6 +114,14 @@ class Doors:
                 self._warned_of.add(words)
                 logger.warning("TLS needs attention", extra={"what": words})
         self._write(report)
+
+    def expiries(self) -> dict[str, float]:
+        """Say when the certificates that we show, trust, or see of peers expire, in seconds since 1970."""
+        found: dict[str, float] = {}
+        for one in (*self._own.shown(), *self._visitors.certificates()):
+            if not one.whose.startswith(_CALLER):
+                found[one.whose] = min(found.get(one.whose, math.inf), one.not_after.timestamp())
+        return found
 
     def close(self) -> None:
         """Write the report a last time."""

@@ -95,6 +95,8 @@ class Node:
             self.scp,
             self.dispatcher,
             receiver=receiver,
+            couriers=tuple(one for one in self._senders if isinstance(one, Courier)),
+            doors=self._doors,
             audit=self._audit,
             work=work,
             results=results,

@@ -6,7 +6,9 @@ from dae_pacs.config.model import Settings
 from dae_pacs.dimse.scp import StorageSCP
 from dae_pacs.node.auditing import Auditor
 from dae_pacs.node.bell import Bell
+from dae_pacs.node.delivery import Courier
 from dae_pacs.node.dispatch import Dispatcher
+from dae_pacs.node.doors import Doors
 from dae_pacs.node.receive import Receiver
 from dae_pacs.spool.files import SpoolFiles
 from dae_pacs.spool.ledger import Ledger
@@ -22,6 +24,8 @@ class Parts:
     scp: StorageSCP
     dispatcher: Dispatcher
     receiver: Receiver
+    couriers: tuple[Courier, ...]
+    doors: Doors
     audit: Auditor
     work: Bell
     """Rung when a job may be ready."""

@@ -14,6 +14,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +32,15 @@ _log = logging.getLogger(__name__)
 LEDGER_NAME: Final = "ledger.sqlite"
 _RIGHTS: Final = 0o700
 """Of the spool's root: patients are in it."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """The spool's disk, in bytes."""
+
+    free_bytes: int
+    """What we may still take."""
+    total_bytes: int
 
 
 class SpoolFiles:
@@ -181,11 +191,19 @@ class SpoolFiles:
 
     def free_mb(self) -> float:
         """Tell the room left on the spool's disk, in units of 10^6 bytes."""
+        return self.room().free_bytes / 1e6
+
+    def room(self) -> Room:
+        """Tell the room on the spool's disk.
+
+        Raises:
+            SpoolError: the disk does not say.
+        """
         try:
             disk = os.statvfs(self.root)
         except OSError as error:
             raise spool_error(error, "asking the disk for its free space") from error
-        return disk.f_bavail * disk.f_frsize / 1e6
+        return Room(disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize)
 
     def left_behind(self) -> list[Path]:
         """List what was arriving, or not yet under its final name, when the last node ended.

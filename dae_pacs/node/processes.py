@@ -1,0 +1,36 @@
+"""What a process takes of the machine, from /proc (proc(5))."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process."""
+
+    resident_bytes: int
+    cpu_s: float
+    threads: int
+    open_files: int
+
+
+def process(pid: int) -> Process | None:
+    """Look at a process; None where there is none, or it is not ours to look at."""
+    folder = Path("/proc") / str(pid)
+    try:
+        # The name, in brackets, may hold anything; what follows it are numbers.
+        fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        resident = int((folder / "statm").read_text().split()[1]) * _PAGE_BYTES
+        return Process(
+            resident_bytes=resident,
+            cpu_s=(int(fields[11]) + int(fields[12])) / _TICKS,
+            threads=int(fields[17]),
+            open_files=len(os.listdir(folder / "fd")),  # noqa: PTH208  names alone are counted
+        )
+    except (OSError, ValueError, IndexError):
+        return None
