@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from dae_pacs.errors import SpoolError
+from dae_pacs.spool import turns
 from dae_pacs.spool.backoff import LONGEST_BACKOFF_S, backoff_s
 from dae_pacs.spool.records import Instance, Job, NewInstance, Plan, Variant
 from dae_pacs.spool.rows import INSTANCE_COLUMNS, JOB_COLUMNS, instance_of, job_of
@@ -67,8 +68,8 @@ def _add_image(
 def _create(connection: sqlite3.Connection, new: NewInstance, plan: Plan, *, variant: Variant) -> int:
     (job_id,) = connection.execute(
         "INSERT INTO jobs (StudyInstanceUID, SeriesInstanceUID, rule, variant, kind, model, strength,"
-        " compression, destinations, description, priority, priority_rank, status, created_at, last_image_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+        " compression, destinations, description, priority, priority_rank, source, status, created_at,"
+        " last_image_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
         (
             new.StudyInstanceUID,
             new.SeriesInstanceUID,
@@ -82,6 +83,7 @@ def _create(connection: sqlite3.Connection, new: NewInstance, plan: Plan, *, var
             variant.description,
             plan.priority,
             PRIORITY_RANK[plan.priority],
+            new.calling_ae,
             JobStatus.COLLECTING,
             new.received_at,
             new.received_at,
@@ -146,20 +148,16 @@ def promote_ready(connection: sqlite3.Connection, now: float, *, quiet_s: float,
 
 
 def claim(connection: sqlite3.Connection, owner: str, *, lease_s: float, now: float) -> Job | None:
-    """Give the most urgent ready job to a worker."""
-    row = connection.execute(
-        "SELECT id FROM jobs WHERE status = 'ready' AND (not_before <= ? OR not_before > ?)"
-        " ORDER BY priority_rank, created_at LIMIT 1",
-        (now, now + 2 * LONGEST_BACKOFF_S),  # beyond it only if the clock was set back meanwhile
-    ).fetchone()
-    if row is None:
+    """Give a ready job to a worker: the most urgent, and among equals that of the source whose turn it is."""
+    job_id = turns.take(connection, now)
+    if job_id is None:
         return None
     connection.execute(
         "UPDATE jobs SET status = 'running', owner = ?, lease_s = ?, beat_at = ?, claimed_at = ?,"
         " attempts = attempts + 1, round = round + 1 WHERE id = ?",
-        (owner, lease_s, now, now, row["id"]),
+        (owner, lease_s, now, now, job_id),
     )
-    return get(connection, row["id"])
+    return get(connection, job_id)
 
 
 def get(connection: sqlite3.Connection, job_id: int) -> Job:

@@ -19,7 +19,11 @@ _STEPS: Final[Mapping[int, tuple[str, ...]]] = MappingProxyType(
             "ALTER TABLE destinations ADD COLUMN error TEXT",
             "ALTER TABLE destinations ADD COLUMN failed_at REAL",
         ),
-        3: ("ALTER TABLE destinations ADD COLUMN worked_at REAL",),
+        3: (
+            "ALTER TABLE destinations ADD COLUMN worked_at REAL",
+            "ALTER TABLE jobs ADD COLUMN source TEXT NOT NULL DEFAULT ''",
+            "DROP INDEX IF EXISTS ready_jobs",
+        ),
     }
 )
 

@@ -79,6 +79,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     description TEXT NOT NULL,
     priority TEXT NOT NULL,
     priority_rank INTEGER NOT NULL,
+    source TEXT NOT NULL DEFAULT '', -- who sent the series' first image: a calling AE title, or an account
     status TEXT NOT NULL,
     image_count INTEGER NOT NULL DEFAULT 0,
     expected_count INTEGER,
@@ -99,9 +100,18 @@ CREATE TABLE IF NOT EXISTS jobs (
     UNIQUE (StudyInstanceUID, SeriesInstanceUID, rule, variant)
 );
 CREATE INDEX IF NOT EXISTS collecting_jobs ON jobs (last_image_at) WHERE status = 'collecting';
-CREATE INDEX IF NOT EXISTS ready_jobs ON jobs (priority_rank, created_at) WHERE status = 'ready';
+CREATE INDEX IF NOT EXISTS ready_jobs_of_source ON jobs (priority_rank, source, created_at) WHERE status = 'ready';
 CREATE INDEX IF NOT EXISTS running_jobs ON jobs (beat_at) WHERE status = 'running';
 CREATE INDEX IF NOT EXISTS failed_jobs ON jobs (StudyInstanceUID) WHERE status = 'failed';
+
+-- Whose turn it is, see `spool.turns`; in bytes of jobs taken.
+CREATE TABLE IF NOT EXISTS turns (
+    source TEXT PRIMARY KEY,
+    started REAL NOT NULL,
+    served REAL NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS turns_by_start ON turns (started);
+CREATE INDEX IF NOT EXISTS turns_by_served ON turns (served);
 
 CREATE TABLE IF NOT EXISTS job_images (
     job_id INTEGER NOT NULL REFERENCES jobs (id),

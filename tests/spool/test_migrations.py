@@ -24,6 +24,10 @@ _BACK_TO_VERSION_3 = """
     DROP TABLE activity;
     DROP TABLE pulls;
     DROP TABLE pull_rules;
+    DROP TABLE turns;
+    DROP INDEX ready_jobs_of_source;
+    ALTER TABLE jobs DROP COLUMN source;
+    CREATE INDEX ready_jobs ON jobs (priority_rank, created_at) WHERE status = 'ready';
     ALTER TABLE destinations DROP COLUMN worked_at;
     PRAGMA user_version = 3;
 """
@@ -49,6 +53,7 @@ def _schema(path):
         columns = {
             table: {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
             for table in (
+                "jobs",
                 "deliveries",
                 "destinations",
                 "commitments",
