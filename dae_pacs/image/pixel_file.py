@@ -1,7 +1,8 @@
 """Write an object whose frames come a run at a time, so that memory does not depend on their number.
 
 What depends on all frames (their extremes, the offsets of compressed ones) has a place of fixed size at the
-front, which is filled in when the last frame is written. The file appears under its name after that.
+front, which is filled in when the last frame is written; where all frames come in one run, their extremes are
+known before, and the front is written once. The file appears under its name after that.
 """
 
 import struct
@@ -65,17 +66,19 @@ def pixel_file(path: Path, header: Dataset, *, with_extremes: bool) -> Iterator[
         PixelError: too few or too many frames, or a file that no DICOM length can describe.
     """
     with durable_file(path) as file:
-        pixels = _Pixels(file, header)
+        pixels = _Pixels(file, header, with_extremes=with_extremes)
         yield pixels.add
-        pixels.finish(with_extremes=with_extremes)
+        pixels.finish()
 
 
 class _Pixels:
     """The pixel data element in the making."""
 
-    def __init__(self, file: BinaryIO, header: Dataset) -> None:
+    def __init__(self, file: BinaryIO, header: Dataset, *, with_extremes: bool) -> None:
         self._file, self._header = file, header
         self._layout = read_layout(header)
+        self._tag = Tag(self._layout.keyword)
+        self._with_extremes = with_extremes
         self._syntax = transfer_syntax(header)
         self._is_compressed = self._syntax in COMPRESSED
         self._is_extended = self._is_compressed and _may_exceed_offsets(self._layout)
@@ -88,7 +91,9 @@ class _Pixels:
         self._lengths: list[int] = []
         self._frames = 0
         self._extremes: tuple[int, int] | None = None
-        self._start = self._write_front()
+        self._start: int | None = None
+        """Of the first frame; None until the front is written."""
+        self._is_front_final = False
 
     def add(self, stored: NDArray[np.generic]) -> None:
         """Write the next frames."""
@@ -103,13 +108,18 @@ class _Pixels:
             lowest, highest = int(stored.min()), int(stored.max())
             known = self._extremes or (lowest, highest)
             self._extremes = (min(lowest, known[0]), max(highest, known[1]))
+        if self._start is None:
+            self._is_front_final = self._frames == layout.frames and not self._is_compressed
+            if self._is_front_final:
+                self._put_extremes()
+            self._start = self._write_front()
         if self._is_compressed:
             for frame in stored:
-                self._add_fragment(encode_frame(frame, layout, self._syntax))
+                self._add_fragment(encode_frame(frame, layout, self._syntax), self._start)
         else:
             self._file.write(pack(stored, layout))
 
-    def finish(self, *, with_extremes: bool) -> None:
+    def finish(self) -> None:
         """End the element, write what stands behind it, and fill in the front."""
         if self._frames != self._layout.frames:
             raise PixelError(
@@ -119,26 +129,30 @@ class _Pixels:
             self._file.write(SEQUENCE_END)
         else:
             self._file.write(b"\0" * (self._layout.size_bytes % 2))
-        for part in encode(self._header, lambda tag: tag > Tag(self._layout.keyword)):
+        for part in encode(self._header, lambda tag: tag > self._tag):
             self._file.write(part)
-        if with_extremes and self._extremes is not None:
-            put_extremes(self._header, self._layout, *self._extremes)
+        if self._is_front_final:
+            return
+        self._put_extremes()
         if self._offsets and self._offsets[-1] > LARGEST_OFFSET and not self._is_extended:
             raise PixelError("The compressed frames grew beyond what their offset table holds")
         self._file.seek(0)
         if self._write_front() != self._start:
             raise PixelError("The header changed its size while the frames were written")
 
-    def _add_fragment(self, data: bytes) -> None:
-        self._offsets.append(self._file.tell() - self._start)
+    def _put_extremes(self) -> None:
+        if self._with_extremes and self._extremes is not None:
+            put_extremes(self._header, self._layout, *self._extremes)
+
+    def _add_fragment(self, data: bytes, start: int) -> None:
+        self._offsets.append(self._file.tell() - start)
         self._lengths.append(len(data))
         self._file.write(_ITEM.pack(0xFFFE, 0xE000, len(data)))
         self._file.write(data)
 
     def _write_front(self) -> int:
         """Write everything before the first frame; return where that one starts."""
-        header, layout, write = self._header, self._layout, self._file.write
-        tag = Tag(layout.keyword)
+        header, layout, write, tag = self._header, self._layout, self._file.write, self._tag
         if self._is_extended:
             for keyword, numbers in (
                 ("ExtendedOffsetTable", self._offsets),
