@@ -105,6 +105,21 @@ def received(us: Us, sender: Remote, study: StudyOfPatient, count: Count) -> Mes
     return _transferred(_from(sender, us), study, count)
 
 
+def queried(
+    us: Us, peer: Remote, *, sop_class_uid: str, transfer_syntax_uid: str, identifier: bytes
+) -> Message:
+    """Query (A.5.3.10): we ask a peer what it has; the identifier says for what."""
+    about = Subject(
+        sop_class_uid,
+        codes.SOP_CLASS_UID,
+        "2",
+        "3",
+        query=identifier,
+        details=(("TransferSyntax", transfer_syntax_uid),),
+    )
+    return Message(codes.QUERY, "E", _to(us, peer), (about,))
+
+
 def begin_sending(us: Us, receiver: Remote, study: StudyOfPatient, sop_classes: Mapping[str, int]) -> Message:
     """Begin Transferring DICOM Instances (A.5.3.3): objects of a study are about to be sent."""
     return Message(codes.BEGIN_TRANSFERRING, "E", _to(us, receiver), study.subjects(sop_classes))

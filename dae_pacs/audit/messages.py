@@ -52,6 +52,8 @@ class Subject:
     """1 a patient, 3 a report (a study is one here), 13 a security resource."""
     name: str = ""
     """The schema asks for a name or a query; without one the identifier stands for it."""
+    query: bytes = b""
+    """What was asked, where it is a query: an identifier."""
     details: tuple[tuple[str, str], ...] = ()
     sop_classes: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     """How many instances of each SOP class."""
@@ -134,7 +136,11 @@ def _add_subject(root: Xml.Element, subject: Subject) -> None:
     }
     element = Xml.SubElement(root, "ParticipantObjectIdentification", attributes)
     _add_code(element, "ParticipantObjectIDTypeCode", subject.id_type)
-    Xml.SubElement(element, "ParticipantObjectName").text = _plain(subject.name or subject.id)
+    if subject.query:
+        asked = base64.b64encode(subject.query[:LONGEST_VALUE]).decode("ascii")
+        Xml.SubElement(element, "ParticipantObjectQuery").text = asked
+    else:
+        Xml.SubElement(element, "ParticipantObjectName").text = _plain(subject.name or subject.id)
     for kind, value in subject.details:
         packed = base64.b64encode(value[:LONGEST_VALUE].encode("utf-8", "backslashreplace")).decode("ascii")
         Xml.SubElement(element, "ParticipantObjectDetail", {"type": kind, "value": packed})

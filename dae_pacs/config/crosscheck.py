@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from dae_pacs.config import crosscheck_tls, crosscheck_web, web_peers
+from dae_pacs.config import crosscheck_pulls, crosscheck_tls, crosscheck_web, web_peers
 from dae_pacs.config.fields import DEFAULT_DESCRIPTION, fault
 
 Whole = TypeVar("Whole")
@@ -52,6 +52,11 @@ def _problems(data: object) -> Iterator[Found]:
     yield from crosscheck_web.problems(_table(settings.get("web")), _table(settings.get("oidc")))
     web = {name: _table(peer) for name, peer in _table(settings.get("web_peers")).items()}
     yield from web_peers.problems(web, others=named)
+    pulls = settings.get("pulls", ())
+    if isinstance(pulls, Sequence) and not isinstance(pulls, str):
+        yield from crosscheck_pulls.problems(
+            list(map(_table, pulls)), named, _table(settings.get("web_peers")), propose=_peer_proposal
+        )
     rules = settings.get("rules", ())
     if not isinstance(rules, Sequence) or isinstance(rules, str):
         return

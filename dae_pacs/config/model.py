@@ -28,6 +28,7 @@ from dae_pacs.config.fields import (
 )
 from dae_pacs.config.keywords import checked_keyword
 from dae_pacs.config.metrics import MetricsSettings
+from dae_pacs.config.pulls import Pull
 from dae_pacs.config.security import Addresses, Fingerprint, Sender, TlsSettings
 from dae_pacs.config.sending import DeliverySettings
 from dae_pacs.config.web import OidcSettings, WebSettings
@@ -343,6 +344,7 @@ class Settings(BaseSettings):
     )
     senders: dict[PeerName, Sender] = Field(default={}, description="Who else may send to the node.")
     rules: tuple[Rule, ...] = Field(default=(), description="What happens to which objects, in order.")
+    pulls: tuple[Pull, ...] = Field(default=(), description="What the node fetches by itself.")
 
     @property
     def destinations(self) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ _TITLES = {
     "web_peers": "[web_peers.NAME]",
     "senders": "[senders.NAME]",
     "rules": "[[rules]]",
+    "pulls": "[[pulls]]",
 }
 
 

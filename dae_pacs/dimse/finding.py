@@ -118,8 +118,10 @@ class Finder:
             if cancelled_since is not None:
                 cancelled_since += 1
                 if cancelled_since > _AFTER_CANCEL:
-                    requestor.is_broken = True  # it does not stop, and nothing more is said to it
-                    return Matches(tuple(found), is_cut=True)
+                    requestor.is_broken = True
+                    raise PeerError(
+                        f"{requestor.peer} goes on answering after C-CANCEL: ask for less than it has"
+                    )
             elif len(found) >= bounds.most:
                 requestor.cancel(context, message_id)
                 cancelled_since = 0

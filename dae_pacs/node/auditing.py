@@ -5,7 +5,7 @@ Where the configuration asks for no trail, every call ends at once.
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,6 +14,9 @@ from dae_pacs.audit.codes import Code
 from dae_pacs.audit.events import Count, Person, Remote, StudyOfPatient, Us
 from dae_pacs.audit.messages import Action
 from dae_pacs.audit.trail import Trail
+from dae_pacs.dimse.contexts import EXPLICIT_LITTLE_ENDIAN
+from dae_pacs.dimse.finding import STUDY_ROOT_FIND
+from dae_pacs.dimse.identifiers import encode
 from dae_pacs.dimse.scp import Incoming
 from dae_pacs.dimse.scu import SendResult
 from dae_pacs.dimse.statuses import Outcome
@@ -164,6 +167,25 @@ class Auditor:
             for (action, failure), sop_classes in counts.items():
                 count = Count(sop_classes, action, failure)
                 self._trail.record(events.received(self._us, over.sender, study, count))
+
+    def queried(self, ae_title: str, host: str, keys: Mapping[str, str]) -> None:
+        """A peer is asked what it has.
+
+        Args:
+            ae_title: the peer's; of a DICOMweb service its name.
+            host: where it is.
+            keys: what is asked at the level of studies, by keyword.
+        """
+        if self._trail is not None:
+            asked = encode({"QueryRetrieveLevel": "STUDY", **keys}, is_explicit=True)
+            message = events.queried(
+                self._us,
+                Remote(ae_title, host),
+                sop_class_uid=STUDY_ROOT_FIND,
+                transfer_syntax_uid=EXPLICIT_LITTLE_ENDIAN,
+                identifier=asked,
+            )
+            self._trail.record(message)
 
     def sending(self, peer: Receiver, owed: Sequence[OfStudy]) -> None:
         """Objects are about to be sent to a peer."""

@@ -10,6 +10,7 @@ from dae_pacs.audit.events import this_process
 from dae_pacs.audit.trail import open_trail
 from dae_pacs.config.model import Settings
 from dae_pacs.denoise.manifest import bundle_digest
+from dae_pacs.dimse.reception import Store
 from dae_pacs.dimse.scp import ScpSettings, StorageSCP
 from dae_pacs.dimse.scu import PeerAddress
 from dae_pacs.errors import BundleError, SpoolError, SpoolFullError
@@ -22,6 +23,8 @@ from dae_pacs.node.dispatch import Dispatcher, DispatchSettings
 from dae_pacs.node.doors import Doors
 from dae_pacs.node.parts import Parts
 from dae_pacs.node.peers import askings_of, destinations_of
+from dae_pacs.node.pull_rules import pullers_of
+from dae_pacs.node.pulling import Here, Puller
 from dae_pacs.node.receive import Receiver
 from dae_pacs.node.retention import Keeping, Sweeper
 from dae_pacs.node.visitors import FILE_NAME
@@ -88,6 +91,7 @@ class Node:
         keeping = Keeping(retention.keep_hours, retention.sweep_s, retention.make_room_below_mb)
         self._sweeper = Sweeper(self.ledger, self._audit, keeping, free_mb=self.files.free_mb)
         self._senders += [Committer(self.ledger.commitments, asking) for asking in askings_of(settings)]
+        self._pullers = self._new_pullers(receiver)
         self.parts = Parts(
             settings,
             self.ledger,
@@ -141,6 +145,8 @@ class Node:
     def stop(self) -> None:
         """Stop receiving, let the work in hand end or go back to the ledger, and close."""
         logger.info("node stopping")
+        for puller in self._pullers:
+            puller.stop()
         self.scp.stop()
         self._stopping.set()
         if self._clock.is_alive():
@@ -155,6 +161,17 @@ class Node:
         self._audit.stopped()
         self._held.close()
         logger.info("node stopped")
+
+    def _new_pullers(self, receiver: Receiver) -> list[Puller]:
+        node = self._settings.node
+        least_free_mb = max(node.minimum_free_mb, self._settings.retention.make_room_below_mb)
+        return pullers_of(
+            self._settings,
+            Here(self.files, self.ledger, self._audit, least_free_mb),
+            store=Store(self._open_file, receiver.keep, node.max_object_mb * 1_000_000),
+            association_ended=self._association_ended,
+            attendance=self.scp.attendance,
+        )
 
     def _reconcile(self) -> None:
         found = self.ledger.reconcile(self.files, adopt=self._receiver.adopt)
@@ -223,7 +240,7 @@ class Node:
         self.scp.keep_running()
         self.ledger.index.keep_running()
         self.dispatcher.keep_running()
-        for sender in self._senders:
+        for sender in (*self._senders, *self._pullers):
             sender.keep_running()
         self._sweeper.keep_running()
 

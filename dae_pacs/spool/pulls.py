@@ -21,8 +21,8 @@ _RETRY_FACTOR: Final = 10.0
 _LONGEST_WAIT_S: Final = 3600.0
 """Beyond any pause of ours: a time that lies further ahead comes from a clock that was set back."""
 _COLUMNS: Final = (
-    "id, rule, peer, StudyInstanceUID, SeriesInstanceUID, reason, status, announced, arrived, attempts,"
-    " next_try_at, error, asked_at, pulled_at"
+    "id, rule, peer, StudyInstanceUID, SeriesInstanceUID, PatientID, reason, status, announced, arrived,"
+    " attempts, next_try_at, error, asked_at, pulled_at"
 )
 
 
@@ -35,6 +35,7 @@ class Wish:
     announced: int | None
     """Instances that the peer says it has; None where it does not say."""
     reason: str
+    PatientID: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Pull:
     peer: str
     StudyInstanceUID: str
     SeriesInstanceUID: str
+    PatientID: str
     reason: str
     status: PullStatus
     announced: int | None
@@ -146,15 +148,16 @@ class Pulls:
         status = PullStatus.PULLED if error is None else PullStatus.FAILED
         with self._database.writing() as connection:
             connection.execute(
-                "INSERT INTO pulls (rule, peer, StudyInstanceUID, SeriesInstanceUID, reason, status,"
-                " announced, arrived, attempts, next_try_at, error, asked_at, pulled_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?)"
+                "INSERT INTO pulls (rule, peer, StudyInstanceUID, SeriesInstanceUID, PatientID, reason,"
+                " status, announced, arrived, attempts, next_try_at, error, asked_at, pulled_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?)"
                 " ON CONFLICT (StudyInstanceUID, SeriesInstanceUID, peer) DO UPDATE SET"
                 " status = CASE WHEN status = 'pulled' THEN status ELSE excluded.status END,"
                 " announced = excluded.announced, arrived = excluded.arrived,"
                 " error = excluded.error, pulled_at = coalesce(excluded.pulled_at, pulled_at)",
                 (
-                    *(BY_HAND, peer, wish.StudyInstanceUID, wish.SeriesInstanceUID, wish.reason, status),
+                    *(BY_HAND, peer, wish.StudyInstanceUID, wish.SeriesInstanceUID, wish.PatientID),
+                    *(wish.reason, status),
                     *(wish.announced, arrived, now, error, now, now if error is None else None),
                 ),
             )
@@ -203,8 +206,17 @@ class Pulls:
         if row is not None and row["failures"]:
             with self._database.writing() as connection:
                 connection.execute(
-                    "UPDATE pull_rules SET failures = 0, next_try_at = 0 WHERE name = ?", (rule,)
+                    "UPDATE pull_rules SET failures = 0, next_try_at = 0, error = NULL WHERE name = ?",
+                    (rule,),
                 )
+
+    def remark(self, rule: str, words: str | None) -> None:
+        """Note why a rule rests, or that it does not; costs no flush where that is known."""
+        with self._database.reading() as connection:
+            row = connection.execute("SELECT error FROM pull_rules WHERE name = ?", (rule,)).fetchone()
+        if row is not None and row["error"] != words:
+            with self._database.writing() as connection:
+                connection.execute("UPDATE pull_rules SET error = ? WHERE name = ?", (words, rule))
 
     def arrivals(self, rule: str, *, limit: int) -> list[Arrived]:
         """List the series that were sent to us since the last one that a rule has seen.
@@ -299,9 +311,9 @@ def _wish(connection: sqlite3.Connection, rule: str, peer: str, *, wish: Wish, n
     if here and here >= (wish.announced or 0):
         return False
     connection.execute(
-        "INSERT INTO pulls (rule, peer, StudyInstanceUID, SeriesInstanceUID, reason, status, announced,"
-        " next_try_at, asked_at) VALUES (?, ?, ?, ?, ?, 'waiting', ?, ?, ?)",
-        (rule, peer, study, series, wish.reason, wish.announced, now, now),
+        "INSERT INTO pulls (rule, peer, StudyInstanceUID, SeriesInstanceUID, PatientID, reason, status,"
+        " announced, next_try_at, asked_at) VALUES (?, ?, ?, ?, ?, ?, 'waiting', ?, ?, ?)",
+        (rule, peer, study, series, wish.PatientID, wish.reason, wish.announced, now, now),
     )
     return True
 

@@ -226,6 +226,7 @@ CREATE TABLE IF NOT EXISTS pulls (
     peer TEXT NOT NULL,
     StudyInstanceUID TEXT NOT NULL,
     SeriesInstanceUID TEXT NOT NULL,
+    PatientID TEXT NOT NULL, -- as the peer tells it
     reason TEXT NOT NULL,
     status TEXT NOT NULL,
     announced INTEGER, -- instances that the peer said it has
