@@ -10,10 +10,10 @@ def as_toml(settings: Settings) -> str:
     """Write every setting, the unset ones as comments."""
     sections: list[str] = []
     for name, value in settings.model_dump().items():
-        if name in {"peers", "senders"}:
+        if name in {"peers", "web_peers", "senders"}:
             sections += [_table(f"[{name}.{entry}]", values) for entry, values in value.items()]
-        elif name == "rules":
-            sections += [_table("[[rules]]", entry) for entry in value]
+        elif name in {"rules", "pulls"}:
+            sections += [_table(f"[[{name}]]", entry) for entry in value]
         else:
             sections.append(_table(f"[{name}]", value))
     return "\n".join(sections)

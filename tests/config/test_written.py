@@ -9,6 +9,7 @@ def test_what_is_shown_reads_back_as_the_same_settings(tmp_path: Path) -> None:
     given.write_text(
         sample()
         + '[[rules]]\nname = "a \\"quoted\\" ünit"\nwhen = { PatientID = "?\\\\d" }\naction = "keep"\n'
+        + '[[pulls]]\nname = "night"\npeer = "orthanc"\ndates = "last 3 days"\nhours = "20-06"\n'
     )
     settings = load(given)
 
