@@ -14,7 +14,8 @@ from typing import Final
 from dae_pacs.dicomweb.media import RELATED, MediaType
 from dae_pacs.errors import RequestError
 
-_BOUNDARY: Final = re.compile(r"[ -~]{0,69}[!-~]")
+_BOUNDARY: Final = re.compile(r"[ -~]{0,199}[!-~]")
+"""RFC 2046 5.1.1 has 70 characters at most; Orthanc's plug-in sends 73."""
 _PADDING: Final = b" \t"
 _LONGEST_PADDING: Final = 128
 

@@ -9,6 +9,7 @@ from dae_pacs.errors import NotDicomError
 from dae_pacs.part10 import FileMeta
 
 _LONGEST_META: Final = 65536
+_META_START: Final = b"\x02\x00"
 _LONG_VRS: Final = frozenset(
     (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
 )
@@ -35,7 +36,11 @@ class Unwrapping:
         if self._gathered is None:
             return data
         self._gathered += data
-        if len(self._gathered) >= len(part10.PREAMBLE) and self._gathered[128:132] != b"DICM":
+        if len(self._gathered) < len(part10.PREAMBLE):
+            return b""
+        if self._gathered[128:132] != b"DICM" and self._gathered.startswith(_META_START):
+            self._gathered[:0] = part10.PREAMBLE  # dicomweb-client leaves it out of what was made in memory
+        if self._gathered[128:132] != b"DICM":
             raise NotDicomError("no DICOM file: expected the letters DICM after 128 bytes (PS3.10 7.1)")
         end = _end_of_meta(self._gathered)
         if end is None:

@@ -36,6 +36,8 @@ PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 UNDEFINED_LENGTH = 0xFFFFFFFF
 # Real objects nest fewer than ten deep; a thousand levels are an attack on the stack.
 DEEPEST_SEQUENCE = 32
+# Outside of sequences real objects have some hundreds; a gigabyte of zeros would be read as 100 million.
+MOST_ELEMENTS = 100_000
 # A deflated data set says nothing about its real size, so limits stand in for the missing length: what may
 # come out of little, how many times its size out of much, and what may come out at all. Images deflate to a
 # half or a quarter, zlib could pack a thousand to one.
@@ -180,12 +182,18 @@ def _elements(file: BoundedFile, encoding: Encoding, stop: Callable[[int], bool]
             file.seek(here + plain[1])
             return plain[0]
         file.seek(here)
-    return read_dataset(
-        cast(BinaryIO, file),
-        encoding.is_implicit,
-        encoding.is_little,
-        stop_when=lambda tag, _vr, _length: stop(tag),
-    )
+    count = 0
+
+    def stop_when(tag: int, _vr: str | None, _length: int) -> bool:
+        nonlocal count
+        count += 1
+        if count > MOST_ELEMENTS:
+            raise NotDicomError(
+                f"The data set has more than {MOST_ELEMENTS} elements; it is not read further"
+            )
+        return stop(tag)
+
+    return read_dataset(cast(BinaryIO, file), encoding.is_implicit, encoding.is_little, stop_when=stop_when)
 
 
 def _encoding(file: BoundedFile, transfer_syntax_uid: str) -> Encoding:

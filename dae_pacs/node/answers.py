@@ -8,9 +8,10 @@ from typing import Any
 from dae_pacs import __version__
 from dae_pacs.audit.codes import USE_OF_RESTRICTED_FUNCTION
 from dae_pacs.node import acting
-from dae_pacs.node.asking import About, Figures, Retry, WhoAreYou
+from dae_pacs.node.asking import About, ConsoleEnded, Figures, Retry, WhoAreYou
 from dae_pacs.node.figures import NodeFigures, figures_of
 from dae_pacs.node.parts import Parts
+from dae_pacs.node.uploads import EndUpload, KeepObject
 from dae_pacs.spool.records import Retried
 
 Answer = Callable[[Any], object]  # Any: each takes the request that it is listed under
@@ -23,6 +24,9 @@ def answers_of(parts: Parts) -> Mapping[type, Answer]:
         Figures: partial(figures, parts),
         Retry: partial(retry, parts),
         **acting.answers_of(parts),
+        KeepObject: parts.uploads.keep,
+        EndUpload: parts.uploads.end,
+        ConsoleEnded: lambda _: parts.uploads.end_all(),
     }
 
 

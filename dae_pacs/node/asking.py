@@ -63,3 +63,10 @@ class Figures:
     """Ask for the node in numbers, for metrics and health."""
 
     answer: ClassVar = NodeFigures
+
+
+@dataclass(frozen=True)
+class ConsoleEnded:
+    """What the desk says to itself when the console's end of a pipe is gone."""
+
+    answer: ClassVar = bool

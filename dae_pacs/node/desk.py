@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 
 from dae_pacs.errors import DaePacsError
 from dae_pacs.node.answers import Answer
+from dae_pacs.node.asking import ConsoleEnded
 from dae_pacs.privacy import where
 
 logger = logging.getLogger(__name__)
@@ -62,7 +63,9 @@ class NodeDesk:
                 asked: Asked = pipe.recv()
                 self._pool.submit(self._reply, asked, pipe, lock)
             except (EOFError, OSError, RuntimeError):  # the console, or this desk, is closed
-                return
+                break
+        if ConsoleEnded in self._answers:
+            self._answer(Asked(0, ConsoleEnded()))
 
     def _reply(self, asked: Asked, pipe: Connection, lock: threading.Lock) -> None:
         answered = self._answer(asked)

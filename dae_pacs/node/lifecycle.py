@@ -27,6 +27,7 @@ from dae_pacs.node.pull_rules import pullers_of
 from dae_pacs.node.pulling import Here, Puller
 from dae_pacs.node.receive import Receiver
 from dae_pacs.node.retention import Keeping, Sweeper
+from dae_pacs.node.uploads import Uploads
 from dae_pacs.node.visitors import FILE_NAME
 from dae_pacs.node.web_delivery import web_destinations_of
 from dae_pacs.node.worker import WorkerSettings
@@ -80,6 +81,12 @@ class Node:
             on_report=report_into(self.ledger.commitments) if askings_of(settings) else None,
             entrance=self._doors.entrance(self._audit.refused),
         )
+        self._uploads = Uploads(
+            self.files,
+            called_ae=settings.node.ae_title,
+            keep=receiver.keep,
+            ended=self._association_ended,
+        )
         self.dispatcher = Dispatcher(self.ledger, self._dispatch_settings(), work=work, results=results)
         spool = Spool(self.files, self.ledger, self._audit)
         self._senders: list[Courier | Committer] = [
@@ -101,6 +108,7 @@ class Node:
             receiver=receiver,
             couriers=tuple(one for one in self._senders if isinstance(one, Courier)),
             doors=self._doors,
+            uploads=self._uploads,
             audit=self._audit,
             work=work,
             results=results,
@@ -235,6 +243,7 @@ class Node:
             self._work.ring()
         self._keep_threads_running()
         self._doors.look()
+        self._uploads.look()
 
     def _keep_threads_running(self) -> None:
         self.scp.keep_running()

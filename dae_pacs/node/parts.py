@@ -10,6 +10,7 @@ from dae_pacs.node.delivery import Courier
 from dae_pacs.node.dispatch import Dispatcher
 from dae_pacs.node.doors import Doors
 from dae_pacs.node.receive import Receiver
+from dae_pacs.node.uploads import Uploads
 from dae_pacs.spool.files import SpoolFiles
 from dae_pacs.spool.ledger import Ledger
 
@@ -26,6 +27,8 @@ class Parts:
     receiver: Receiver
     couriers: tuple[Courier, ...]
     doors: Doors
+    uploads: Uploads
+    """Keeps what comes over HTTP."""
     audit: Auditor
     work: Bell
     """Rung when a job may be ready."""

@@ -6,8 +6,10 @@ STOW-RS is what an association is to DIMSE: its objects come under one name, and
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar, Final
 
 from dae_pacs.dimse import commands, refusals, statuses
 from dae_pacs.dimse.contexts import STORAGE_SOP_CLASSES, TRANSFER_SYNTAXES
@@ -19,13 +21,23 @@ from dae_pacs.spool.incoming import IncomingFile
 
 logger = logging.getLogger(__name__)
 
-LEADING_ZERO = "SOP Instance UID with a leading zero in a component, which PS3.5 9.1 forbids"
-TRANSFER_SYNTAX_NOT_SUPPORTED = 0xC122  # PS3.18 Table I.2-2
+LEADING_ZERO: Final = "SOP Instance UID with a leading zero in a component, which PS3.5 9.1 forbids"
+TRANSFER_SYNTAX_NOT_SUPPORTED: Final = 0xC122  # PS3.18 Table I.2-2
+_SWEEP_S: Final = 600.0
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What became of an object: 0 where it is kept, on stable storage; else why not."""
+
+    status: int
+    """A status of C-STORE, which is a Failure Reason of STOW-RS as well."""
+    comment: str = ""
 
 
 @dataclass(frozen=True)
 class KeepObject:
-    """Keep the upload of that name; answered with `Kept`."""
+    """Keep the upload of that name."""
 
     name: str
     """Of the file in incoming/, whole and flushed; it is the node's from now on, whatever the answer."""
@@ -37,22 +49,15 @@ class KeepObject:
     SOPClassUID: str
     SOPInstanceUID: str
     transfer_syntax_uid: str
-
-
-@dataclass(frozen=True)
-class Kept:
-    """What became of it: 0 where it is kept, on stable storage; else why not."""
-
-    status: int
-    """A status of C-STORE, which is a Failure Reason of STOW-RS as well."""
-    comment: str = ""
+    answer: ClassVar = Kept
 
 
 @dataclass(frozen=True)
 class EndUpload:
-    """No more objects come with a request; answered with None."""
+    """No more objects come with a request."""
 
     request: str
+    answer: ClassVar = bool
 
 
 class Uploads:
@@ -80,6 +85,7 @@ class Uploads:
         self._ended = ended
         self._lock = threading.Lock()
         self._open: set[str] = set()
+        self._next_sweep = time.monotonic() + _SWEEP_S
 
     def keep(self, request: KeepObject) -> Kept:
         """Keep one object; whatever goes wrong refuses it alone."""
@@ -96,21 +102,30 @@ class Uploads:
                 file.discard()
         return Kept(answer.status, answer.comment)
 
-    def end(self, request: EndUpload) -> None:
+    def end(self, request: EndUpload) -> bool:
         """Hear that a request is over: a series that came with it may be complete."""
         with self._lock:
             was_open = request.request in self._open
             self._open.discard(request.request)
         if was_open:
             self._ended(request.request)
+        return was_open
 
-    def end_all(self) -> None:
+    def end_all(self) -> bool:
         """Hear that the process that listens to HTTP is gone: its requests are over, its files nobody's."""
         with self._lock:
             left = list(self._open)
         for request in left:
             self.end(EndUpload(request))
         self.sweep(older_than_s=0.0)
+        return True
+
+    def look(self) -> None:
+        """Delete what was abandoned, now and then; cheap, and due at every tick."""
+        now = time.monotonic()
+        if now >= self._next_sweep:
+            self._next_sweep = now + _SWEEP_S
+            self.sweep()
 
     def sweep(self, *, older_than_s: float = uploads.ABANDONED_S) -> None:
         """Delete what a process that is no more has left."""

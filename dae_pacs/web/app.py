@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute
 
 from dae_pacs.errors import DaePacsError, InputError, ServiceError, SpoolFullError
 from dae_pacs.privacy import where
-from dae_pacs.web import health, login, metrics, static_files, welcome
+from dae_pacs.web import health, login, metrics, static_files, stow, welcome
 from dae_pacs.web.context import Context
 from dae_pacs.web.headers import Guard
 from dae_pacs.web.pages import render
@@ -28,6 +28,7 @@ def routes() -> list[BaseRoute]:
         *health.ROUTES,
         *metrics.ROUTES,
         *welcome.ROUTES,
+        *stow.ROUTES,
     ]
 
 
