@@ -68,6 +68,12 @@ def decide(
     return Decision(plan, (*lines, _outcome(plan)))
 
 
+def in_words(rule: Rule, model: ModelSettings) -> tuple[tuple[str, ...], str]:
+    """Say a rule in words: its conditions, each of which must hold, and what then happens."""
+    conditions = tuple(f"{keyword} is {_either(patterns)}" for keyword, patterns in rule.when.items())
+    return conditions, _outcome(_plan_of(rule, None, model))
+
+
 def _try(
     rule: Rule, ds: Dataset, titles: dict[str, str], transfer_syntax_uid: str
 ) -> tuple[str | None, list[str]]:

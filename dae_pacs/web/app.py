@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute
 
 from dae_pacs.errors import DaePacsError, InputError, ServiceError, SpoolFullError
 from dae_pacs.privacy import where
-from dae_pacs.web import health, login, metrics, static_files, stow, welcome
+from dae_pacs.web import health, login, metrics, models, overview, rules, static_files, story, stow, studies
 from dae_pacs.web.context import Context
 from dae_pacs.web.headers import Guard
 from dae_pacs.web.pages import render
@@ -27,8 +27,12 @@ def routes() -> list[BaseRoute]:
         *login.ROUTES,
         *health.ROUTES,
         *metrics.ROUTES,
-        *welcome.ROUTES,
         *stow.ROUTES,
+        *overview.ROUTES,
+        *studies.ROUTES,
+        *story.ROUTES,
+        *rules.ROUTES,
+        *models.ROUTES,
     ]
 
 
@@ -45,6 +49,7 @@ def create_app(context: Context) -> Starlette:
     )
     app.router.redirect_slashes = False
     app.state.context = context
+    app.state.live = overview.live_of(context)
     return app
 
 

@@ -11,7 +11,12 @@ from dae_pacs.web.doorman import csrf_token
 from dae_pacs.web.role import Role
 from dae_pacs.web.roles import known_visitor
 
-NAVIGATION: Final = (("/", "Overview", Role.VIEWER),)
+NAVIGATION: Final = (
+    ("/", "Overview", Role.VIEWER),
+    ("/studies", "Studies", Role.VIEWER),
+    ("/rules", "Rules", Role.VIEWER),
+    ("/models", "Models", Role.VIEWER),
+)
 """The places of every page's head: path, label, and the least role that sees it."""
 
 

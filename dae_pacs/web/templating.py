@@ -5,6 +5,7 @@ from importlib.resources import files
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
+from dae_pacs.web import wording
 from dae_pacs.web.assets import Assets
 from dae_pacs.web.role import Role
 
@@ -18,8 +19,8 @@ def environment(assets: Assets) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals.update(asset=assets.url, Role=Role)
-    made.filters.update(moment=moment, isotime=isotime, size=size, number=number)
+    made.globals.update(asset=assets.url, Role=Role, **wording.GLOBALS)
+    made.filters.update(moment=moment, isotime=isotime, size=size, number=number, **wording.FILTERS)
     return made
 
 

@@ -56,7 +56,7 @@ def test_request_without_host_or_for_another_is_refused(console):
 
 def test_viewer_logs_in_and_out_in_a_browser(open_page):
     page = open_page(Role.VIEWER)
-    assert page.get_by_role("heading", level=1).inner_text() == "DAE_PACS"
+    assert page.get_by_role("heading", level=1).inner_text() == "Overview"
     page.get_by_text("viewer", exact=True).first.click()
     page.get_by_role("button", name="Log out").click()
     page.wait_for_url("**/login")
