@@ -13,7 +13,7 @@ from dae_pacs.config.model import Settings
 from dae_pacs.denoise.card import Card, read_card, read_picture
 from dae_pacs.errors import BundleError
 from dae_pacs.resources import BundlePlace, bundle_places
-from dae_pacs.web.context import Context, context_of
+from dae_pacs.web.context import context_of
 from dae_pacs.web.pages import render
 from dae_pacs.web.role import Role
 from dae_pacs.web.roles import needs
