@@ -62,7 +62,7 @@ function draw(chart) {
     legend: { show: false },
     scales: { y: { range: (_self, _low, high) => [0, Math.max(5, high * 1.1)] } },
     axes: [
-      { ...axis, values: (_self, ticks) => ticks.map((at) => new Date(at * 1000).toTimeString().slice(0, 5)) },
+      { ...axis, size: 28, values: (_self, ticks) => ticks.map((at) => new Date(at * 1000).toTimeString().slice(0, 5)) },
       { ...axis, size: 44, values: (_self, ticks) => ticks.map((value) => (Number.isInteger(value) ? value : "")) },
     ],
     series: [
