@@ -14,6 +14,7 @@ import typer
 
 from dae_pacs.cli.config_app import config_app
 from dae_pacs.cli.failures import FAILED, INTERRUPTED, explain_crashes, say_error
+from dae_pacs.cli.fetch_app import fetch
 from dae_pacs.cli.models import models_app
 from dae_pacs.cli.options import DenoiseOptions, Device, Loss
 from dae_pacs.cli.parameters import Config, Model, Objects, PeerName, Study
@@ -30,6 +31,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(fetch)
 app.add_typer(config_app, name="config")
 app.add_typer(rules_app, name="rules")
 app.add_typer(models_app, name="models")

@@ -66,6 +66,7 @@ def _facts(ledger: Ledger, settings: Settings, limit: int, unwritten: dict[str, 
             asdict(state) | {"is_configured": state.name in settings.destinations}
             for state in _destinations(ledger, settings)
         ],
+        "pulls": [asdict(rule) for rule in ledger.pulls.rules()],
         "deliveries": [asdict(delivery) for delivery in _undelivered(ledger)],
     }
 
@@ -76,7 +77,7 @@ def _destinations(ledger: Ledger, settings: Settings) -> list[DestinationState]:
 
 def _all_studies(ledger: Ledger, settings: Settings, limit: int) -> Iterable[RenderableType]:
     studies = ledger.studies(limit=limit)
-    if not studies:
+    if not studies and not ledger.pulls.rules():
         return ["Nothing was received yet. Send a study to the node, or: dae-pacs send AE@host:port FILE"]
     unfinished = [
         job
@@ -93,6 +94,9 @@ def _all_studies(ledger: Ledger, settings: Settings, limit: int) -> Iterable[Ren
     destinations = _destinations(ledger, settings)
     if destinations:
         parts.append(tables.destinations(destinations, configured=settings.destinations))
+    rules = ledger.pulls.rules()
+    if rules:
+        parts.append(tables.pull_rules(rules))
     lost = [state.name for state in destinations if state.is_owed and state.name not in settings.destinations]
     advice = [
         f"{name} is not in the configuration: put it back under peers, or: dae-pacs drop {name}"
@@ -110,6 +114,8 @@ def _one_study(ledger: Ledger, study: str) -> Iterable[RenderableType]:
         parts.append(tables.rejected(story.rejected))
     if story.deliveries:
         parts.append(tables.deliveries("Deliveries", story.deliveries))
+    if story.pulls:
+        parts.append(tables.pulls(story.pulls))
     return parts
 
 

@@ -8,10 +8,12 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from dae_pacs.node.catalogue import Series
 from dae_pacs.spool.destinations import Breaker, DestinationState
+from dae_pacs.spool.pulls import Pull, RuleState
 from dae_pacs.spool.records import Delivery, Instance, Job
 from dae_pacs.spool.report import Rejected, Study
-from dae_pacs.spool.states import DeliveryStatus, InstanceStatus, JobStatus, Origin
+from dae_pacs.spool.states import DeliveryStatus, InstanceStatus, JobStatus, Origin, PullStatus
 from dae_pacs.spool.words import (
     DELIVERY_WORDS,
     breaker_words,
@@ -35,6 +37,8 @@ _STYLES: Mapping[str, str] = {
     Breaker.CLOSED: "green",
     InstanceStatus.QUARANTINED: "red",
     InstanceStatus.MISSING: "red",
+    PullStatus.PULLED: "green",
+    PullStatus.FAILED: "red",
 }
 
 
@@ -169,6 +173,66 @@ def rejected(rows: Iterable[Rejected]) -> Table:
     table = _table("Images that could not be denoised", "Job", "SOP Instance UID", "Reason")
     for row in rows:
         _add(table, row.job_id, row.SOPInstanceUID, row.reason)
+    return table
+
+
+def pull_rules(rows: Iterable[RuleState]) -> Table:
+    """Say how each pull rule stands: what waits, what came, and why it rests."""
+    table = _table("Pull rules", "Rule", "Waiting", "Fetched", "Given up", "Last look", "Next try")
+    table.add_column("What is the matter", overflow="fold")
+    for row in rows:
+        _add(
+            table,
+            row.name,
+            row.waiting,
+            row.pulled,
+            Text(str(row.failed), style="red" if row.failed else ""),
+            ago(row.looked_at) if row.looked_at else "never",
+            soon(row.next_try_at) if row.failures else "",
+            row.error or "",
+        )
+    return table
+
+
+def pulls(rows: Iterable[Pull]) -> Table:
+    """List the series of a study that a peer was asked for."""
+    table = _table("Fetched from peers", "Peer", "Asked by", "Status", "Objects", "Tries", "Since")
+    table.add_column("Why", overflow="fold")
+    table.add_column("What is the matter", overflow="fold")
+    for row in rows:
+        _add(
+            table,
+            row.peer,
+            row.rule or "a person",
+            Text(row.status, style=_STYLES.get(row.status, "")),
+            f"{row.arrived or 0}/{'?' if row.announced is None else row.announced}",
+            row.attempts,
+            ago(row.asked_at),
+            _above(Text(_printable(row.reason)), row.SeriesInstanceUID),
+            row.error or "",
+        )
+    return table
+
+
+def fetchable(rows: Iterable[tuple[Series, int, int, bool]]) -> Table:
+    """List series that a peer has: each with its number of objects, those here, and whether that is all."""
+    table = _table(
+        "Series", "Date", "Patient", "Name", "Mod.", "Body part", "Study", "Series", "Images", "Here"
+    )
+    for series, expected, held, is_whole in rows:
+        here = "all" if is_whole else str(held or "")
+        _add(
+            table,
+            series.StudyDate,
+            series.PatientID,
+            series.PatientName,
+            series.Modality,
+            series.BodyPartExamined,
+            series.StudyDescription,
+            series.SeriesDescription,
+            expected or "?",
+            Text(here, style="green" if is_whole else "yellow"),
+        )
     return table
 
 
