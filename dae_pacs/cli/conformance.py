@@ -8,6 +8,7 @@ from pydicom.tag import Tag
 from pydicom.uid import UID
 
 from dae_pacs import __version__
+from dae_pacs.cli import conformance_query
 from dae_pacs.cli.conformance_words import ANSWERS, CHANGES, OUTCOMES, REPORT_ANSWERS, VERDICT_WORDS
 from dae_pacs.config.model import NodeSettings, Peer
 from dae_pacs.config.security import TLS_PORT
@@ -32,7 +33,7 @@ In the structure of PS3.2 annex N. What is not said to be supported is not suppo
 
 dae-pacs is a node beside a PACS. It receives studies by C-STORE, keeps them, makes a denoised series of
 those images that a rule of the site names, and sends the derived series by C-STORE. Originals are never
-changed. It has no query, no retrieval, no print, no worklist and no web services.
+changed. It queries and retrieves as a user, and offers neither to others; it has no print and no worklist.
 
 ### 1.1 Network services
 
@@ -41,6 +42,7 @@ changed. It has no query, no retrieval, no print, no worklist and no web service
 | Verification | 1 | yes | yes |
 | Storage | {len(contexts.STORAGE_SOP_CLASSES)} (annex 9.1) | yes | yes |
 | Storage Commitment Push Model | 1 | yes, where a peer's `commitment` asks for it | no |
+| Query/Retrieve, Study Root and Patient Root: FIND, MOVE, GET | {len(conformance_query.MODELS)} | yes | no |
 
 ### 1.2 Media services
 
@@ -216,6 +218,10 @@ def _commitment() -> Iterator[str]:
         ("Status", "Answered to an N-EVENT-REPORT"),
         [(f"{status:04X}", words) for status, words in sorted(REPORT_ANSWERS.items())],
     )
+    yield conformance_query.WORDS
+    yield from _table(("Information model", "UID"), conformance_query.classes())
+    yield from _table(("Level", "Keys that are asked for"), conformance_query.keys())
+    yield from _table(("Status", "Meaning", "What follows"), conformance_query.outcomes())
 
 
 def _outcomes() -> Iterator[tuple[str, str, str]]:
@@ -291,8 +297,8 @@ the node listens on this machine alone (`node.bind`). Logs carry no patient data
 ### 8.3 Audit trail
 
 Audit Trail Message Format Profile (PS3.15 A.5), where `audit.file` or `audit.syslog` is set: Application
-Activity, Begin Transferring DICOM Instances, DICOM Instances Transferred, DICOM Instances Accessed (D),
-DICOM Study Deleted, Security Alert; [audit.md](audit.md) says when, and what each names. Audit Trail
+Activity, Query, Begin Transferring DICOM Instances, DICOM Instances Transferred, DICOM Instances Accessed
+(D), DICOM Study Deleted, Security Alert; [audit.md](audit.md) says when, and what each names. Audit Trail
 Message Transmission Profiles SYSLOG-TLS (A.6) and SYSLOG-UDP (A.7), by `audit.syslog` and
 `audit.syslog_transport`: no structured data, MSGID `DICOM+RFC3881`, facility 10, severity 5; the
 receiver's certificate is always verified. The schema is not extended; a message has fewer than 32768

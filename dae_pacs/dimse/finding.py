@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from dae_pacs.dimse import commands, identifiers, statuses
+from dae_pacs.dimse import commands, identifiers, retrieval_statuses, statuses
 from dae_pacs.dimse.addresses import PeerAddress
 from dae_pacs.dimse.commands import Reply
 from dae_pacs.dimse.contexts import EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN
@@ -113,7 +113,7 @@ class Finder:
             within_s = max(_LOOK_S, silent_until - now)
             reply, data = requestor.next_reply(field, context, message_id, within_s=within_s)
             silent_until = time.monotonic() + bounds.silence_s
-            if not statuses.is_pending(reply.status):
+            if not retrieval_statuses.is_pending(reply.status):
                 return self._ended(reply, found, is_cut=cancelled_since is not None)
             if cancelled_since is not None:
                 cancelled_since += 1
@@ -139,9 +139,9 @@ class Finder:
             raise PeerError(f"{self._requestor.peer}: broke the protocol: {error}") from error
 
     def _ended(self, reply: Reply, found: list[Mapping[str, str]], *, is_cut: bool) -> Matches:
-        if reply.status != statuses.SUCCESS and not (is_cut and reply.status == statuses.CANCELLED):
+        if reply.status != statuses.SUCCESS and not (is_cut and reply.status == retrieval_statuses.CANCELLED):
             raise PeerError(
-                f"{self._requestor.peer} answered the query with {statuses.describe_retrieval(reply.status)}"
+                f"{self._requestor.peer} answered the query with {retrieval_statuses.describe(reply.status)}"
             )
         return Matches(tuple(found), is_cut)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from dae_pacs.dimse import commands, contexts, messages, statuses
+from dae_pacs.dimse import commands, contexts, messages, retrieval_statuses
 from dae_pacs.dimse.acceptor import Agreement
 from dae_pacs.dimse.acceptor import Context as Accepted
 from dae_pacs.dimse.addresses import PeerAddress
@@ -42,7 +42,7 @@ _CONTEXTS: Final[tuple[Context, ...]] = tuple(
 _MOST_CONTEXTS: Final = 128 - len(_CONTEXTS)  # PS3.8 9.3.2.2: the odd numbers from 1 to 255
 
 # What archives hold most of, for a series whose SOP classes the peer does not tell (PS3.4 Table B.5-1).
-_USUAL_CLASSES: Final = (
+USUAL_CLASSES: Final = (
     "1.2.840.10008.5.1.4.1.1.1",  # Computed Radiography
     "1.2.840.10008.5.1.4.1.1.1.1",  # Digital X-Ray, for presentation
     "1.2.840.10008.5.1.4.1.1.1.1.1",  # Digital X-Ray, for processing
@@ -126,7 +126,7 @@ def get(
 
 def _proposed(sop_classes: Sequence[str]) -> list[Context]:
     """Choose what is proposed: every transfer syntax where the SOP classes are few, else the usual ones."""
-    wanted = list(dict.fromkeys(sop_classes)) or list(_USUAL_CLASSES)
+    wanted = list(dict.fromkeys(sop_classes)) or list(USUAL_CLASSES)
     wanted = wanted[:_MOST_CONTEXTS]
     each = min(len(contexts.TRANSFER_SYNTAXES), _MOST_CONTEXTS // len(wanted))
     return [(uid, syntax) for syntax in contexts.TRANSFER_SYNTAXES[:each] for uid in wanted]
@@ -202,7 +202,7 @@ class _Getting:
         reply = commands.parse_reply(data)
         if reply.field != commands.C_GET_RQ | commands.RESPONSE or reply.message_id != self._message_id:
             raise ProtocolError("an answer to another message than ours")
-        if statuses.is_pending(reply.status):
+        if retrieval_statuses.is_pending(reply.status):
             self._progress = Progress.of(reply.counts)
             self._watch.on_progress(self._progress)
             self._look()

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from dae_pacs.dimse import commands, statuses
+from dae_pacs.dimse import commands, retrieval_statuses
 from dae_pacs.dimse.addresses import PeerAddress
 from dae_pacs.dimse.proposal import Context
 from dae_pacs.dimse.requestor import Requestor, associate
@@ -61,7 +61,7 @@ def move(
                 commands.C_MOVE_RQ, context, message_id, within_s=waiting.left_s()
             )
             waiting.heard()
-            if not statuses.is_pending(reply.status):
+            if not retrieval_statuses.is_pending(reply.status):
                 return retrieved(reply, progress, destination=destination)
             progress = Progress.of(reply.counts)
             watch.on_progress(progress)

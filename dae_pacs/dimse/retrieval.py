@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from dae_pacs.dimse import identifiers, statuses
+from dae_pacs.dimse import identifiers, retrieval_statuses, statuses
 from dae_pacs.dimse.addresses import PeerAddress
 from dae_pacs.dimse.commands import Reply, SubOperations
 from dae_pacs.dimse.contexts import EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN
@@ -19,9 +19,16 @@ CANCEL_S: Final = 5.0
 """For the last answer to what was cancelled; then the association is aborted."""
 
 _UNKNOWN: Final = "have the AE title {} be entered there, with this node's address and port"
-_WITH_OBJECTS: Final = frozenset({statuses.SUCCESS, statuses.SOME_FAILED, statuses.CANCELLED})
+_WITH_OBJECTS: Final = frozenset(
+    {statuses.SUCCESS, retrieval_statuses.SOME_FAILED, retrieval_statuses.CANCELLED}
+)
 _PASSING: Final = frozenset(
-    {statuses.NO_MATCHES, statuses.NO_SUB_OPERATIONS, statuses.RESOURCE_LIMITATION, statuses.CANCELLED}
+    {
+        retrieval_statuses.NO_MATCHES,
+        retrieval_statuses.NO_SUB_OPERATIONS,
+        statuses.RESOURCE_LIMITATION,
+        retrieval_statuses.CANCELLED,
+    }
 )
 
 
@@ -93,7 +100,7 @@ class Retrieved:
     @property
     def is_passing(self) -> bool:
         """Whether the same may succeed later."""
-        return self.status in _PASSING or self.status == statuses.SOME_FAILED
+        return self.status in _PASSING or self.status == retrieval_statuses.SOME_FAILED
 
 
 @dataclass(frozen=True)
@@ -122,10 +129,10 @@ def retrieved(reply: Reply, progress: Progress, *, destination: str = "") -> Ret
     counts = Progress.of(reply.counts) if reply.counts is not None else progress
     words = ""
     if reply.status != statuses.SUCCESS or counts.failed:
-        words = statuses.describe_retrieval(reply.status)
+        words = retrieval_statuses.describe(reply.status)
         if counts.failed:
             words += f"; {counts.failed} objects failed"
-        if reply.status == statuses.UNKNOWN_DESTINATION:
+        if reply.status == retrieval_statuses.UNKNOWN_DESTINATION:
             words += f"; {_UNKNOWN.format(destination)}"
         elif destination and reply.status not in _WITH_OBJECTS and not counts.completed:
             words += f"; perhaps it does not know the destination: {_UNKNOWN.format(destination)}"

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from dae_pacs.dimse.commands import uid_fault
 from dae_pacs.dimse.finding import Bounds, Level, Matches
 
-_STUDY: Final = (
+STUDY_KEYS: Final = (
     "PatientID",
     "PatientName",
     "AccessionNumber",
@@ -21,7 +21,7 @@ _STUDY: Final = (
     "StudyDescription",
     "ModalitiesInStudy",
 )
-_SERIES: Final = (
+SERIES_KEYS: Final = (
     "StudyInstanceUID",
     "SeriesInstanceUID",
     "SeriesNumber",
@@ -30,7 +30,7 @@ _SERIES: Final = (
     "SeriesDescription",
     "NumberOfSeriesRelatedInstances",
 )
-_IMAGE: Final = ("SOPInstanceUID", "SOPClassUID")
+IMAGE_KEYS: Final = ("SOPInstanceUID", "SOPClassUID")
 _MOST_STUDIES: Final = 2000
 _MOST_SERIES: Final = 1000
 """Of one study."""
@@ -140,7 +140,7 @@ def list_series(search: Search, wanted: Wanted, *, most: int) -> Listing:
         if len(found) >= most:
             is_cut = True
             break
-        keys = _asking(_SERIES, StudyInstanceUID=study["StudyInstanceUID"])
+        keys = _asking(SERIES_KEYS, StudyInstanceUID=study["StudyInstanceUID"])
         if len(wanted.modalities) == 1:
             keys["Modality"] = wanted.modalities[0]
         if search.is_patient_root:
@@ -162,7 +162,7 @@ def list_instances(search: Search, series: Series) -> tuple[Instance, ...]:
         PeerError: it can't be asked, or refuses.
     """
     keys = _asking(
-        _IMAGE, StudyInstanceUID=series.StudyInstanceUID, SeriesInstanceUID=series.SeriesInstanceUID
+        IMAGE_KEYS, StudyInstanceUID=series.StudyInstanceUID, SeriesInstanceUID=series.SeriesInstanceUID
     )
     if search.is_patient_root:
         keys["PatientID"] = series.PatientID
@@ -183,7 +183,7 @@ def _studies(search: Search, wanted: Wanted) -> tuple[list[Mapping[str, str]], b
     is_cut, foreign = False, 0
     for patient_id in _patients(search, wanted):
         keys = _asking(
-            _STUDY,
+            STUDY_KEYS,
             PatientID=patient_id,
             PatientName="" if search.is_patient_root else wanted.patient_name,
             AccessionNumber=wanted.accession,

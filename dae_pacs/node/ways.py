@@ -14,7 +14,7 @@ from dae_pacs.dicomweb import json_model
 from dae_pacs.dicomweb.client import DicomWeb, Level, Page, Service
 from dae_pacs.dicomweb.multipart import ReceivedPart
 from dae_pacs.dicomweb.part10_stream import Unwrapping
-from dae_pacs.dimse import finding, getting, moving, statuses
+from dae_pacs.dimse import finding, getting, moving, retrieval_statuses, statuses
 from dae_pacs.dimse.addresses import PeerAddress
 from dae_pacs.dimse.finding import Bounds, Matches
 from dae_pacs.dimse.getting import Receiving
@@ -148,14 +148,14 @@ class ByWeb:
             try:
                 for uid in uids:
                     if not watch.may_go_on():
-                        return Retrieved(statuses.CANCELLED, taking.progress, "cancelled")
+                        return Retrieved(retrieval_statuses.CANCELLED, taking.progress, "cancelled")
                     with web.retrieve(series.StudyInstanceUID, series.SeriesInstanceUID, uid) as parts:
                         if not taking.all(parts):
-                            return Retrieved(statuses.CANCELLED, taking.progress, "cancelled")
+                            return Retrieved(retrieval_statuses.CANCELLED, taking.progress, "cancelled")
             finally:
                 taking.end()
         failed = taking.progress.failed
-        status = statuses.SOME_FAILED if failed else statuses.SUCCESS
+        status = retrieval_statuses.SOME_FAILED if failed else statuses.SUCCESS
         return Retrieved(status, taking.progress, f"{failed} objects could not be kept" if failed else "")
 
 

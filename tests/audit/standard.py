@@ -120,6 +120,7 @@ EVENTS: dict[str, tuple[str, set[str], list[str], list[tuple[str, str, tuple[str
     "110103": ("CRUD", set(), [""], TRANSFER[1]),  # A.5.3.6
     "110104": ("CRU", set(), *TRANSFER),  # A.5.3.7
     "110105": ("D", set(), [""], TRANSFER[1]),  # A.5.3.8
+    "110112": ("E", set(), TRANSFER[0], [("2", "3", ("110181", "DCM"))]),  # A.5.3.10
     "110113": (  # A.5.3.11, types of CID 403
         "E",
         {"110126", "110131", "110132", "110133"},
@@ -130,7 +131,8 @@ EVENTS: dict[str, tuple[str, set[str], list[str], list[tuple[str, str, tuple[str
 MEANINGS = {
     "110100": "Application Activity", "110102": "Begin Transferring DICOM Instances",
     "110103": "DICOM Instances Accessed", "110104": "DICOM Instances Transferred",
-    "110105": "DICOM Study Deleted", "110113": "Security Alert", "110120": "Application Start",
+    "110105": "DICOM Study Deleted", "110112": "Query", "110181": "SOP Class UID",
+    "110113": "Security Alert", "110120": "Application Start",
     "110121": "Application Stop", "110126": "Node Authentication", "110131": "Software Configuration",
     "110132": "Use of Restricted Function", "110133": "Audit Recording Stopped", "110150": "Application",
     "110151": "Application Launcher", "110152": "Destination Role ID", "110153": "Source Role ID",

@@ -25,6 +25,13 @@ EVERY_EVENT = {
     "received": events.received(US, MODALITY, STUDY, Count({CT: 3})),
     "received again": events.received(US, MODALITY, STUDY, Count({CT: 3}, "R")),
     "received in part": events.received(US, MODALITY, STUDY, Count({CT: 1}, failure="in quarantine")),
+    "queried": events.queried(
+        US,
+        MODALITY,
+        sop_class_uid="1.2.840.10008.5.1.4.1.2.2.1",
+        transfer_syntax_uid="1.2.840.10008.1.2.1",
+        identifier=b"\x10\x00\x20\x00LO\x04\x004711",
+    ),
     "begin sending": events.begin_sending(US, MODALITY, STUDY, {CT: 3}),
     "sent": events.sent(US, MODALITY, STUDY, Count({CT: 3}, "R")),
     "deleted in part": events.deleted(US, STUDY, {CT: 3}, whole=False),
