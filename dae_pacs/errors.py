@@ -17,11 +17,14 @@ DaePacsError
 │   ├── PeerGoneError       its connection ended, or it was silent for too long
 │   ├── RejectedError       it rejected the association
 │   └── ProtocolError       it sent what PS3.7 or PS3.8 does not allow, or more than we take
+├── TooManyTriesError       a wrong password too often: the next try has to wait
 ├── ServiceError            the node can't start or go on (port in use, worker gone)
 └── TrainingError           a training run can't start or go on
 
 Each message names the object, what was found, what was expected, and what the reader can do.
 """
+
+import math
 
 
 class DaePacsError(Exception):
@@ -107,6 +110,17 @@ class ProtocolError(PeerError):
         super().__init__(message)
         self.source = source
         self.reason = reason
+
+
+class TooManyTriesError(DaePacsError):
+    """A wrong name or password was said too often; the next try has to wait."""
+
+    def __init__(self, wait_s: float) -> None:
+        """Keep how long."""
+        super().__init__(
+            f"Too many wrong tries. Wait {math.ceil(wait_s)} s; tries before that are not looked at."
+        )
+        self.wait_s = wait_s
 
 
 class ServiceError(DaePacsError):

@@ -24,14 +24,20 @@ INSTANCES_TRANSFERRED: Final = _dcm("110104", "DICOM Instances Transferred")
 STUDY_DELETED: Final = _dcm("110105", "DICOM Study Deleted")
 QUERY: Final = _dcm("110112", "Query")
 SECURITY_ALERT: Final = _dcm("110113", "Security Alert")
+USER_AUTHENTICATION: Final = _dcm("110114", "User Authentication")
 
 APPLICATION_START: Final = _dcm("110120", "Application Start")
 APPLICATION_STOP: Final = _dcm("110121", "Application Stop")
+
+LOGIN: Final = _dcm("110122", "Login")
+LOGOUT: Final = _dcm("110123", "Logout")
 
 NODE_AUTHENTICATION: Final = _dcm("110126", "Node Authentication")
 SOFTWARE_CONFIGURATION: Final = _dcm("110131", "Software Configuration")
 USE_OF_RESTRICTED_FUNCTION: Final = _dcm("110132", "Use of Restricted Function")
 AUDIT_RECORDING_STOPPED: Final = _dcm("110133", "Audit Recording Stopped")
+SECURITY_ROLES_CHANGED: Final = _dcm("110136", "Security Roles Changed")
+USER_ATTRIBUTES_CHANGED: Final = _dcm("110137", "User Security Attributes Changed")
 
 APPLICATION: Final = _dcm("110150", "Application")
 APPLICATION_LAUNCHER: Final = _dcm("110151", "Application Launcher")

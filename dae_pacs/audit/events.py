@@ -184,6 +184,25 @@ def done_in_console(us: Us, person: Person, kind: Code, what: str) -> Message:
     return Message(codes.SECURITY_ALERT, "E", (us.taking_part(), person.taking_part()), (about,), kind)
 
 
+def authenticated(us: Us, person: Person, kind: Code, failure: str = "") -> Message:
+    """User Authentication (A.5.3.12): somebody logged in to the console, out of it, or failed to.
+
+    Args:
+        us: who checked.
+        person: who it was, or wanted to be.
+        kind: log-in or log-out.
+        failure: why it failed; empty for success.
+    """
+    return Message(
+        codes.USER_AUTHENTICATION,
+        "E",
+        (person.taking_part(), us.taking_part()),
+        type_code=kind,
+        outcome=Outcome.MINOR_FAILURE if failure else Outcome.SUCCESS,
+        description=failure,
+    )
+
+
 def lost(us: Us, count: int) -> Message:
     """Security Alert (A.5.3.11): messages were lost, since neither their target nor the queue had room."""
     what = f"{count} audit messages were lost: neither their target nor the queue could take them"

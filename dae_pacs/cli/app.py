@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from dae_pacs.cli.accounts_app import accounts_app
 from dae_pacs.cli.config_app import config_app
 from dae_pacs.cli.failures import FAILED, INTERRUPTED, explain_crashes, say_error
 from dae_pacs.cli.fetch_app import fetch
@@ -38,6 +39,7 @@ app.add_typer(models_app, name="models")
 app.add_typer(tls_app, name="tls")
 app.add_typer(spool_app, name="spool")
 app.command()(plan)
+app.add_typer(accounts_app, name="accounts")
 
 
 @app.callback(invoke_without_command=True)

@@ -6,9 +6,21 @@ from functools import partial
 from typing import Any
 
 from dae_pacs import __version__
-from dae_pacs.audit.codes import USE_OF_RESTRICTED_FUNCTION
+from dae_pacs.audit.codes import (
+    SECURITY_ROLES_CHANGED,
+    USE_OF_RESTRICTED_FUNCTION,
+    USER_ATTRIBUTES_CHANGED,
+)
 from dae_pacs.node import acting
-from dae_pacs.node.asking import About, ConsoleEnded, Figures, Retry, WhoAreYou
+from dae_pacs.node.asking import (
+    About,
+    AccountsChanged,
+    Authenticated,
+    ConsoleEnded,
+    Figures,
+    Retry,
+    WhoAreYou,
+)
 from dae_pacs.node.figures import NodeFigures, figures_of
 from dae_pacs.node.parts import Parts
 from dae_pacs.node.uploads import EndUpload, KeepObject
@@ -27,6 +39,8 @@ def answers_of(parts: Parts) -> Mapping[type, Answer]:
         KeepObject: parts.uploads.keep,
         EndUpload: parts.uploads.end,
         ConsoleEnded: lambda _: parts.uploads.end_all(),
+        Authenticated: partial(authenticated, parts),
+        AccountsChanged: partial(accounts_changed, parts),
     }
 
 
@@ -66,3 +80,16 @@ def retry(parts: Parts, request: Retry) -> Retried:
     if request.study is not None:
         parts.ledger.acts.note(request.study, account=request.person.name, words=words, now=time.time())
     return retried
+
+
+def authenticated(parts: Parts, request: Authenticated) -> bool:
+    """Write down that somebody logged in or out, or failed to."""
+    parts.audit.authenticated(request.person, request.kind, request.failure)
+    return True
+
+
+def accounts_changed(parts: Parts, request: AccountsChanged) -> bool:
+    """Write down that somebody changed accounts."""
+    kind = SECURITY_ROLES_CHANGED if request.are_roles else USER_ATTRIBUTES_CHANGED
+    parts.audit.person_did(request.person, kind, request.what)
+    return True

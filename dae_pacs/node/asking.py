@@ -4,7 +4,7 @@ Requests and answers are plain values: they cross a pipe. `node.answers` says wh
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, TypeVar
+from typing import ClassVar, Literal, Protocol, TypeVar
 
 from dae_pacs.audit.events import Person
 from dae_pacs.node.figures import NodeFigures
@@ -69,4 +69,27 @@ class Figures:
 class ConsoleEnded:
     """What the desk says to itself when the console's end of a pipe is gone."""
 
+    answer: ClassVar = bool
+
+
+@dataclass(frozen=True)
+class Authenticated:
+    """Have a log-in, a log-out or a failed log-in written into the audit trail."""
+
+    person: Person
+    kind: Literal["login", "logout"]
+    failure: str = ""
+    """Why it failed, in few different words; empty where it did not."""
+    answer: ClassVar = bool
+
+
+@dataclass(frozen=True)
+class AccountsChanged:
+    """Have a change of accounts written into the audit trail."""
+
+    person: Person
+    what: str
+    """In words of ours, with the names of accounts."""
+    are_roles: bool = False
+    """Somebody may do more or less than before."""
     answer: ClassVar = bool

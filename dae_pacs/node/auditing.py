@@ -7,10 +7,10 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from dae_pacs.audit import events
-from dae_pacs.audit.codes import Code
+from dae_pacs.audit.codes import LOGIN, LOGOUT, Code
 from dae_pacs.audit.events import Count, Person, Remote, StudyOfPatient, Us
 from dae_pacs.audit.messages import Action
 from dae_pacs.audit.trail import Trail
@@ -127,6 +127,12 @@ class Auditor:
         """
         if self._trail is not None:
             self._trail.record(events.done_in_console(self._us, person, kind, what))
+
+    def authenticated(self, person: Person, kind: Literal["login", "logout"], failure: str) -> None:
+        """Tell that a person logged in to the console, out of it, or failed to."""
+        if self._trail is not None:
+            code = LOGIN if kind == "login" else LOGOUT
+            self._trail.record(events.authenticated(self._us, person, code, failure))
 
     def _tell_of_stranger(self, calling_ae: str, address: str, why: str) -> None:
         if self._trail is not None:

@@ -37,7 +37,7 @@ class Account:
     password: str
     """Its Argon2id hash, in the form of the PHC."""
     stamp: str
-    """Random, and new when password or role change: sessions with another stamp are over."""
+    """Random and secret, and new when password or role change: sessions with another stamp are over."""
     created_at: float
     changed_at: float
     """Both in seconds since 1970."""
@@ -167,6 +167,7 @@ class Accounts:
             try:
                 with durable_file(self._path) as file:
                     os.fchmod(file.fileno(), 0o600)
+                    _give_to_owner(file.fileno(), self._path.parent)
                     file.write(text.encode())
             except OSError as error:
                 raise SpoolError(f"Accounts {self._path}: can't be written ({error.strerror}).") from error
@@ -182,6 +183,7 @@ class Accounts:
                 "runs under, and a spool that is there."
             ) from error
         try:
+            _give_to_owner(handle, self._path.parent)
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
         finally:
@@ -226,6 +228,13 @@ def _read(path: Path) -> tuple[tuple[int, int, int] | None, Mapping[str, Account
     return (found.st_mtime_ns, found.st_ino, found.st_size), {one.name: one for one in accounts}
 
 
+def _give_to_owner(handle: int, folder: Path) -> None:
+    """Leave the file to the user that the node runs under, where root makes accounts for it."""
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        os.fchown(handle, owner.st_uid, owner.st_gid)
+
+
 def _unreadable(path: Path, why: str | None) -> SpoolError:
     return SpoolError(
         f"Accounts {path}: can't be read ({why}). Restore the file from a backup, or move it away and make "
@@ -248,4 +257,4 @@ def _refuse_without_administrator(accounts: Mapping[str, Account]) -> None:
 
 
 def _stamp() -> str:
-    return secrets.token_hex(8)
+    return secrets.token_hex(16)

@@ -12,7 +12,20 @@ from starlette.routing import BaseRoute
 
 from dae_pacs.errors import DaePacsError, InputError, ServiceError, SpoolFullError
 from dae_pacs.privacy import where
-from dae_pacs.web import health, login, metrics, models, overview, rules, static_files, story, stow, studies
+from dae_pacs.web import (
+    account_pages,
+    health,
+    login,
+    metrics,
+    models,
+    overview,
+    provider_pages,
+    rules,
+    static_files,
+    story,
+    stow,
+    studies,
+)
 from dae_pacs.web.context import Context
 from dae_pacs.web.headers import Guard
 from dae_pacs.web.pages import render
@@ -27,6 +40,8 @@ def routes() -> list[BaseRoute]:
         *login.ROUTES,
         *health.ROUTES,
         *metrics.ROUTES,
+        *provider_pages.ROUTES,
+        *account_pages.ROUTES,
         *stow.ROUTES,
         *overview.ROUTES,
         *studies.ROUTES,

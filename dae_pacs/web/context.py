@@ -3,6 +3,7 @@
 import secrets
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from jinja2 import Environment
 from starlette.requests import HTTPConnection
@@ -13,8 +14,13 @@ from dae_pacs.spool.ledger import Ledger
 from dae_pacs.web.accounts import Accounts, open_accounts
 from dae_pacs.web.assets import Assets, read_assets
 from dae_pacs.web.desk import Desk
+from dae_pacs.web.gate import Gate
 from dae_pacs.web.sessions import Sessions
 from dae_pacs.web.templating import environment
+from dae_pacs.web.throttle import Throttle
+
+if TYPE_CHECKING:
+    from dae_pacs.web.provider import Provider
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,9 @@ class Context:
     desk: Desk
     accounts: Accounts
     sessions: Sessions
+    gate: Gate
+    provider: "Provider | None"
+    """The site's identity provider, where there is one."""
     assets: Assets
     templates: Environment
     secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
@@ -43,18 +52,29 @@ def open_context(settings: Settings, desk: Desk) -> Context:
     files = SpoolFiles(settings.node.spool)
     assets = read_assets()
     web = settings.web
+    accounts = open_accounts(settings.node.spool)
     return Context(
         settings=settings,
         ledger=Ledger(files.ledger_path, verify=False),
         files=files,
         desk=desk,
-        accounts=open_accounts(settings.node.spool),
+        accounts=accounts,
+        provider=_provider(settings),
+        gate=Gate(accounts, Throttle(time.monotonic), desk),
         sessions=Sessions(
             idle_s=60 * web.idle_minutes, longest_s=3600 * web.session_hours, clock=time.monotonic
         ),
         assets=assets,
         templates=environment(assets),
     )
+
+
+def _provider(settings: Settings) -> "Provider | None":
+    if settings.oidc.issuer is None:
+        return None
+    from dae_pacs.web.provider import Provider  # noqa: PLC0415  Authlib, where there is a provider
+
+    return Provider(settings.oidc, redirect_uri=f"{settings.web.url}/login/callback")
 
 
 def context_of(connection: HTTPConnection) -> Context:

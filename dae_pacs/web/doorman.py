@@ -3,15 +3,19 @@
 import base64
 import binascii
 import hmac
+import math
 import secrets
 from dataclasses import dataclass
 from typing import Final
 
+from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
 from dae_pacs.audit.events import Person
 from dae_pacs.config.model import Settings
+from dae_pacs.errors import TooManyTriesError
 from dae_pacs.web.context import Context, context_of
+from dae_pacs.web.gate import Try
 from dae_pacs.web.role import Role
 from dae_pacs.web.sessions import Session
 
@@ -30,6 +34,11 @@ class Visitor:
     address: str
     session: Session | None
     """None for a program that says its name and password, or token, with each request."""
+
+    @property
+    def is_of_account(self) -> bool:
+        """Whether it is an account of ours, and not a provider's word, that lets the visitor in."""
+        return self.session is None or self.session.stamp is not None
 
     @property
     def person(self) -> Person:
@@ -84,12 +93,21 @@ def by_header(connection: HTTPConnection) -> Visitor | None:
     scheme, _, rest = connection.headers.get("authorization", "").partition(" ")
     address = address_of(connection)
     account = None
-    if scheme.lower() == "bearer" and rest:
-        account = context.accounts.of_token(rest.strip())
-    elif scheme.lower() == "basic" and rest:
-        name, password = _name_and_password(rest)
-        account = context.accounts.verified(name, password)
+    try:
+        if scheme.lower() == "bearer" and rest:
+            account = context.gate.enter_token(rest.strip(), address)
+        elif scheme.lower() == "basic" and rest:
+            name, password = _name_and_password(rest)
+            account = context.gate.enter_program(Try(name, password, address))
+    except TooManyTriesError as error:
+        raise too_many(error) from error
     return Visitor(account.name, account.role, address, None) if account else None
+
+
+def too_many(error: TooManyTriesError) -> HTTPException:
+    """Say how long somebody has to wait who was wrong too often."""
+    wait_s = math.ceil(error.wait_s)
+    return HTTPException(429, str(error), headers={"Retry-After": str(wait_s)})
 
 
 def _name_and_password(packed: str) -> tuple[str, str]:

@@ -24,6 +24,8 @@ _ALWAYS: Final[Mapping[str, str]] = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+HEADERS_BYTES: Final = 16384
+"""A request's address and headers together; browsers send about 1 kB."""
 _A_YEAR_OF_TLS: Final = "max-age=31536000"
 
 
@@ -51,12 +53,22 @@ class Guard:
                     headers.setdefault("Strict-Transport-Security", _A_YEAR_OF_TLS)
             await send(message)
 
+        if _length_of(scope) > HEADERS_BYTES:
+            answer = PlainTextResponse("This request's address and headers are too long.\n", status_code=431)
+            await answer(scope, receive, send_with_headers)
+            return
         if host_of(Headers(scope=scope).getlist("host")) not in self._hosts:
             words = "This is not the console of that host. Name it in web.hosts, or use another address.\n"
             answer = PlainTextResponse(words, status_code=421)
             await answer(scope, receive, send_with_headers)
             return
         await self._app(scope, receive, send_with_headers)
+
+
+def _length_of(scope: Scope) -> int:
+    """Say how long a request's first line and headers are; the server bounds them only while they come."""
+    headers = sum(len(name) + len(value) for name, value in scope["headers"])
+    return headers + len(scope.get("raw_path") or b"") + len(scope["query_string"])
 
 
 def known_hosts(web: WebSettings) -> frozenset[str]:

@@ -16,6 +16,7 @@ NAVIGATION: Final = (
     ("/studies", "Studies", Role.VIEWER),
     ("/rules", "Rules", Role.VIEWER),
     ("/models", "Models", Role.VIEWER),
+    ("/accounts", "Accounts", Role.ADMINISTRATOR),
 )
 """The places of every page's head: path, label, and the least role that sees it."""
 
@@ -23,8 +24,8 @@ NAVIGATION: Final = (
 def render(request: Request, template: str, *, status: int = 200, **values: object) -> HTMLResponse:
     """Make a page, or a part of one, from a template of web/templates.
 
-    Beside `values` every template has `visitor` (None for a stranger), `nav`, `csrf`, `path`, `ae_title`
-    and `version`.
+    Beside `values` every template has `visitor` (None for a stranger), `nav`, `csrf`, `path`, `ae_title`,
+    `version` and `status`.
     """
     context = context_of(request)
     visitor = known_visitor(request)
@@ -36,6 +37,7 @@ def render(request: Request, template: str, *, status: int = 200, **values: obje
         path=request.url.path,
         ae_title=context.settings.node.ae_title,
         version=__version__,
+        status=int(status),
         **values,
     )
     return HTMLResponse(text, status_code=status)

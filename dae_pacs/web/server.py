@@ -15,13 +15,14 @@ from dae_pacs.config.web import WebSettings
 from dae_pacs.errors import DaePacsError, ServiceError
 from dae_pacs.node.asking import Listening
 from dae_pacs.web.app import create_app
+from dae_pacs.web.connections import connections_of
 from dae_pacs.web.context import open_context
 from dae_pacs.web.desk import Desk
+from dae_pacs.web.headers import HEADERS_BYTES
+from dae_pacs.web.tls import tls_of
 
 logger = logging.getLogger(__name__)
 
-HEADERS_BYTES = 16384
-"""All of a request's headers together; browsers send about 1 kB."""
 KEEP_ALIVE_S = 15
 BACKLOG = 128
 _LAST_ANSWERS_S = 2
@@ -33,10 +34,11 @@ def serve(pipe: Connection, settings: Settings) -> None:
     try:
         listener = listen(settings.web)
         context = open_context(settings, desk)
+        config = _config(create_app(context), settings.web)
     except DaePacsError as error:
         logger.error("console can't start", extra={"why": str(error)})  # noqa: TRY400  words, no traceback
         sys.exit(3)
-    server = uvicorn.Server(_config(create_app(context), settings.web))
+    server = uvicorn.Server(config)
     http = threading.Thread(target=_run, args=(server, listener), name="http", daemon=True)
     http.start()
     desk_told = Listening(address_of(settings.web, listener))
@@ -84,9 +86,9 @@ def address_of(web: WebSettings, listener: socket.socket) -> str:
 
 
 def _config(app: object, web: WebSettings) -> uvicorn.Config:
-    return uvicorn.Config(
+    config = uvicorn.Config(
         app,  # type: ignore[arg-type]  # uvicorn spells the types of ASGI out, Starlette does not
-        http="h11",
+        http=connections_of(web),
         ws="none",
         loop="asyncio",
         lifespan="off",
@@ -100,3 +102,6 @@ def _config(app: object, web: WebSettings) -> uvicorn.Config:
         timeout_graceful_shutdown=_LAST_ANSWERS_S,
         h11_max_incomplete_event_size=HEADERS_BYTES,
     )
+    config.load()
+    config.ssl = tls_of(web)
+    return config

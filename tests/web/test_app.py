@@ -7,7 +7,15 @@ from dae_pacs.web.app import routes
 from dae_pacs.web.role import Role
 from dae_pacs.web.roles import declared_role
 
-PUBLIC = {"/static/{path:path}", "/login", "/healthz", "/readyz", "/readyz/{part}", "/metrics"}
+PUBLIC = {
+    "/static/{path:path}",
+    "/login",
+    "/login/provider",
+    "/login/callback",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+}
 """What anybody may reach: nothing of these shows a name or a pixel."""
 
 
