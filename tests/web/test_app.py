@@ -14,6 +14,7 @@ PUBLIC = {
     "/login/callback",
     "/healthz",
     "/readyz",
+    "/readyz/{part}",
     "/metrics",
 }
 """What anybody may reach: nothing of these shows a name or a pixel."""
