@@ -34,6 +34,7 @@ benchmarks: $(SET_UP)
 	$(BIN)/python benchmarks/ct_noise.py
 	$(BIN)/python benchmarks/receive.py
 	$(BIN)/python benchmarks/echo.py
+	$(BIN)/python benchmarks/console.py
 	$(BIN)/python benchmarks/ledger.py
 	$(BIN)/python benchmarks/faults.py
 	$(BIN)/python benchmarks/judges.py

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Install the DICOM programs of Debian that the demo and the tests use: Orthanc (the PACS), DCMTK (the modality),
-# dicom3tools (the judge of derived objects), and, for tests alone, other clients and strace.
+# dicom3tools (the judge of derived objects), and, for tests alone, other clients, strace and promtool.
 # Where that is not possible, say what to do and go on.
 set -euo pipefail
 
@@ -15,6 +15,8 @@ command -v gdcmscu >/dev/null || clients+=(libgdcm-tools)
 command -v odil >/dev/null || clients+=(odil)
 command -v send_image >/dev/null || clients+=(ctn)
 command -v strace >/dev/null || clients+=(strace)
+# promtool, which judges figures and alerts.
+command -v promtool >/dev/null || clients+=(prometheus)
 # Orthanc's DICOMweb plug-in, the other side of our own.
 [ -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so ] || clients+=(orthanc-dicomweb)
 # PixelMed is small, but Java is not: only where that is here already.
@@ -37,6 +39,8 @@ if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
         for client in "${clients[@]}"; do
             install "$client" || echo "No $client here: the test that needs it says that it skips."
         done
+        # Of that one only promtool is wanted, no service that listens from the next boot on.
+        case " ${clients[*]} " in *" prometheus "*) systemctl disable --quiet prometheus 2>/dev/null || true ;; esac
         if [ ${#missing[@]} -eq 0 ] || install "${missing[@]}"; then
             exit 0
         fi

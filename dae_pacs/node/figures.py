@@ -29,6 +29,8 @@ class NodeFigures:
     limit: int
     """Associations that are served at a time."""
     attended: Attended
+    uploaded: Attended
+    """What came over HTTP; a request counts as an association."""
     lag: Lag
     room: Room
     worked: Worked
@@ -60,6 +62,7 @@ def figures_of(parts: Parts) -> NodeFigures:
         is_listening=parts.scp.is_listening,
         limit=parts.settings.node.max_associations,
         attended=parts.scp.attendance.attended(),
+        uploaded=parts.uploads.attendance.attended(),
         lag=parts.ledger.index.lag(),
         room=parts.files.room(),
         worked=dispatcher.tally.worked(),

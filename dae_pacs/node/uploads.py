@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from dae_pacs.dimse import commands, refusals, statuses
+from dae_pacs.dimse.attendance import Attendance, Tally
 from dae_pacs.dimse.contexts import STORAGE_SOP_CLASSES, TRANSFER_SYNTAXES
 from dae_pacs.dimse.scp import Answer, Incoming
 from dae_pacs.errors import DaePacsError
@@ -84,32 +85,39 @@ class Uploads:
         self._keep = keep
         self._ended = ended
         self._lock = threading.Lock()
-        self._open: set[str] = set()
+        self._open: dict[str, Tally] = {}
+        self.attendance = Attendance()
+        """What came, in numbers; a request counts as an association."""
         self._next_sweep = time.monotonic() + _SWEEP_S
 
     def keep(self, request: KeepObject) -> Kept:
         """Keep one object; whatever goes wrong refuses it alone."""
         with self._lock:
-            self._open.add(request.request)
+            tally = self._open.get(request.request)
+            if tally is None:
+                tally = self._open[request.request] = self.attendance.begin()
         file: IncomingFile | None = None
+        size_bytes = 0
         try:
             file = uploads.take_over(self._files, request.name)
+            size_bytes = file.data_bytes
             answer = self._refusal(request) or self._keep(self._incoming(request, file))
         except (DaePacsError, OSError, MemoryError) as error:
             answer = refusals.of_error(error, association=request.request)
         finally:
             if file is not None:
                 file.discard()
+        tally.answered(answer.status, size_bytes)
         return Kept(answer.status, answer.comment)
 
     def end(self, request: EndUpload) -> bool:
         """Hear that a request is over: a series that came with it may be complete."""
         with self._lock:
-            was_open = request.request in self._open
-            self._open.discard(request.request)
-        if was_open:
+            tally = self._open.pop(request.request, None)
+        if tally is not None:
+            self.attendance.end(tally, "released")
             self._ended(request.request)
-        return was_open
+        return tally is not None
 
     def end_all(self) -> bool:
         """Hear that the process that listens to HTTP is gone: its requests are over, its files nobody's."""

@@ -34,14 +34,19 @@ METRICS: Final = {
         Metric("dae_pacs_build_info", "info", "The node's version.", ("version",)),
         Metric("dae_pacs_start_time_seconds", "gauge", "When the node started, since 1970."),
         # Receiving
-        Metric("dae_pacs_received_instances_total", "counter", "Objects answered with success."),
-        Metric("dae_pacs_received_bytes_total", "counter", "Bytes of their data sets."),
+        Metric(
+            "dae_pacs_received_instances_total",
+            "counter",
+            "Objects answered with success, by how they came: dimse (C-STORE), dicomweb (STOW-RS).",
+            ("by",),
+        ),
+        Metric("dae_pacs_received_bytes_total", "counter", "Bytes of their data sets.", ("by",)),
         Metric(
             "dae_pacs_store_responses_total",
             "counter",
-            "C-STORE responses by status, in hexadecimal: 0000 is success; A700, no room; A900, command and "
+            "Answers for objects, in hexadecimal: 0000 is success; A700, no room; A900, command and "
             "data set differ; C000, not understood; 0111, another object of that UID; 0110, unexpected.",
-            ("status",),
+            ("by", "status"),
         ),
         Metric("dae_pacs_associations_accepted_total", "counter", "Associations that were accepted."),
         Metric("dae_pacs_associations_open", "gauge", "Associations under way."),
@@ -165,7 +170,7 @@ _HEAD: Final = """\
 
 `http://127.0.0.1:8104/metrics` speaks Prometheus' text format, and OpenMetrics where that is asked for. From
 the machine itself it needs no account; a caller from elsewhere shows the token of `metrics.token_file`, and
-without that setting gets nothing. No label names a patient, a study, an object or
+without that setting gets nothing: [operate.md](operate.md). No label names a patient, a study, an object or
 a caller; `destination` is a peer's name in the configuration.
 
 Counters begin at zero when the node starts. Where the receiving process does not answer, `dae_pacs_up` is 0,

@@ -111,11 +111,11 @@ def _of_node(figures: NodeFigures) -> Iterator[Sample]:
     attended, lag = figures.attended, figures.lag
     yield Sample("dae_pacs_build_info", 1, (figures.version,))
     yield Sample("dae_pacs_start_time_seconds", figures.started_at)
-    yield Sample("dae_pacs_received_instances_total", attended.objects)
-    yield Sample("dae_pacs_received_bytes_total", attended.size_bytes)
-    yield from _each(
-        "dae_pacs_store_responses_total", {f"{code:04X}": count for code, count in attended.answers.items()}
-    )
+    for way, came in (("dimse", attended), ("dicomweb", figures.uploaded)):
+        answers = {f"{code:04X}": count for code, count in came.answers.items()}
+        yield Sample("dae_pacs_received_instances_total", came.objects, (way,))
+        yield Sample("dae_pacs_received_bytes_total", came.size_bytes, (way,))
+        yield from _each("dae_pacs_store_responses_total", answers, way)
     yield Sample("dae_pacs_associations_accepted_total", attended.accepted)
     yield Sample("dae_pacs_associations_open", attended.under_way)
     yield Sample("dae_pacs_associations_limit", figures.limit)

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from dae_pacs.demo.orthanc import free_port
+from dae_pacs.dimse import certificates
+from dae_pacs.dimse.certificates import refuse_open_key
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKER = ROOT / "docker"
@@ -60,26 +62,53 @@ def test_build_installs_what_pyproject_builds_from() -> None:
     assert {"pyproject.toml", "README.md", "LICENSE", "dae_pacs", "models", "training"} <= copied
 
 
+def test_console_keys_are_made_once_and_the_key_is_nobody_elses(tmp_path: Path) -> None:
+    script = DOCKER / "console" / "make-keys.sh"
+    before: dict[str, bytes] = {}
+    for _ in range(2):
+        subprocess.run(["/bin/sh", script, tmp_path], check=True, capture_output=True)
+        made = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        assert set(made) == {"console.pem", "console.key", "metrics-token"}
+        assert before in ({}, made)
+        before = made
+    refuse_open_key(tmp_path / "console.key")
+    (certificate,) = certificates.read(tmp_path / "console.pem")
+    assert {"dae-pacs", "localhost", "127.0.0.1"} <= set(certificate.names)
+    assert certificate.days_left() > 800
+
+
 def test_entry_point_serves_and_health_check_passes(tmp_path: Path) -> None:
-    port = free_port()
+    """As in the container, with its console over TLS, but for ports and places."""
+    port, web_port = free_port(), free_port()
+    subprocess.run(
+        ["/bin/sh", DOCKER / "console" / "make-keys.sh", tmp_path], check=True, capture_output=True
+    )
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "DAE_PACS_NODE__SPOOL": str(tmp_path / "spool"),
         "DAE_PACS_NODE__PORT": str(port),
         "DAE_PACS_NODE__MINIMUM_FREE_MB": "10",
+        "DAE_PACS_WEB__BIND": "127.0.0.1",
+        "DAE_PACS_WEB__PORT": str(web_port),
+        "DAE_PACS_WEB__CERTIFICATE": str(tmp_path / "console.pem"),
+        "DAE_PACS_WEB__KEY": str(tmp_path / "console.key"),
     }
     assert "/etc/dae-pacs/dae-pacs.toml" in _last_json("CMD")
     in_image = _last_json("ENTRYPOINT") + _last_json("CMD")
     command = [word.replace("/etc/dae-pacs/", f"{DOCKER}/") for word in in_image]
     probe = [word.replace("/etc/dae-pacs/", f"{DOCKER}/") for word in _last_json("HEALTHCHECK")]
+
+    def probed() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(probe, env=environment, check=False, capture_output=True, text=True)
+
     with subprocess.Popen(command, env=environment, cwd=tmp_path) as node:
         try:
-            health = [subprocess.run(probe, env=environment, check=False, capture_output=True).returncode]
-            while health[-1] != 0 and len(health) < 60 and node.poll() is None:
-                health.append(
-                    subprocess.run(probe, env=environment, check=False, capture_output=True).returncode
-                )
-            assert health[-1] == 0
+            for _ in range(60):
+                health = probed()
+                if node.poll() is not None or "receive  ready" in health.stdout:
+                    break
+            assert health.returncode == 0, health.stdout + health.stderr
+            assert health.stdout.startswith("receive  ready")
         finally:
             node.terminate()
             exit_code = node.wait(60)

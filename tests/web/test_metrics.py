@@ -81,9 +81,9 @@ UNRECORDED = ("dae_pacs_unrecorded_instances", ())
 def test_what_came_in_is_counted(busy, console):
     seen = samples_of(busy)
     assert seen["dae_pacs_up", ()] == seen["dae_pacs_ledger_up", ()] == 1
-    assert seen["dae_pacs_received_instances_total", ()] == 3
-    assert seen["dae_pacs_store_responses_total", (("status", "0000"),)] == 3
-    assert seen["dae_pacs_received_bytes_total", ()] > 3 * 64 * 64 * 2
+    assert seen["dae_pacs_received_instances_total", (("by", "dimse"),)] == 3
+    assert seen["dae_pacs_store_responses_total", (("by", "dimse"), ("status", "0000"))] == 3
+    assert seen["dae_pacs_received_bytes_total", (("by", "dimse"),)] > 3 * 64 * 64 * 2
     assert seen["dae_pacs_associations_accepted_total", ()] == 1
     assert seen["dae_pacs_instances", (("origin", "received"), ("status", "kept"))] == 3
     assert seen["dae_pacs_worker_up", ()] == seen["dae_pacs_worker_starts_total", ()] == 1
