@@ -157,6 +157,12 @@ def deleted(us: Us, study: StudyOfPatient, sop_classes: Mapping[str, int], *, wh
     return Message(event, "D", (us.taking_part(is_requestor=True),), study.subjects(sop_classes))
 
 
+def viewed(us: Us, person: Person, study: StudyOfPatient, sop_classes: Mapping[str, int]) -> Message:
+    """Instances were accessed (A.5.3.6): somebody was given objects of a study over HTTP."""
+    taking_part = (person.taking_part(), us.taking_part())
+    return Message(codes.INSTANCES_ACCESSED, "R", taking_part, study.subjects(sop_classes))
+
+
 def refused(us: Us, caller: Remote, why: str) -> Message:
     """Security Alert, node authentication (A.5.3.11): a stranger wanted to associate and may not."""
     about = Subject(caller.address, codes.NODE_ID, "2", "13", details=(("Alert Description", why),))

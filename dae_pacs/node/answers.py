@@ -11,7 +11,7 @@ from dae_pacs.audit.codes import (
     USE_OF_RESTRICTED_FUNCTION,
     USER_ATTRIBUTES_CHANGED,
 )
-from dae_pacs.node import acting
+from dae_pacs.node import acting, viewing
 from dae_pacs.node.asking import (
     About,
     AccountsChanged,
@@ -36,6 +36,7 @@ def answers_of(parts: Parts) -> Mapping[type, Answer]:
         Figures: partial(figures, parts),
         Retry: partial(retry, parts),
         **acting.answers_of(parts),
+        **viewing.answers_of(parts.audit),
         KeepObject: parts.uploads.keep,
         EndUpload: parts.uploads.end,
         ConsoleEnded: lambda _: parts.uploads.end_all(),

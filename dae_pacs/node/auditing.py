@@ -134,6 +134,11 @@ class Auditor:
             code = LOGIN if kind == "login" else LOGOUT
             self._trail.record(events.authenticated(self._us, person, code, failure))
 
+    def viewed(self, person: Person, study: StudyOfPatient, sop_classes: Mapping[str, int]) -> None:
+        """Tell that somebody was given objects of a study over HTTP."""
+        if self._trail is not None:
+            self._trail.record(events.viewed(self._us, person, study, sop_classes))
+
     def _tell_of_stranger(self, calling_ae: str, address: str, why: str) -> None:
         if self._trail is not None:
             self._trail.record(events.refused(self._us, Remote(calling_ae, address), why))

@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from dae_pacs.spool import overview, search, story
+from dae_pacs.spool import holdings, overview, search, story
 from dae_pacs.spool.database import Database
+from dae_pacs.spool.holdings import HeldSeries, HeldStudy, Wanted
 from dae_pacs.spool.records import Instance
 
 
@@ -47,6 +48,21 @@ class Views:
         """Find the id under which the console shows a study; None where there is none of that UID."""
         with self._database.asking() as connection:
             return story.study_id_of(connection, StudyInstanceUID)
+
+    def held_studies(self, wanted: Wanted, *, limit: int, offset: int = 0) -> list[HeldStudy]:
+        """List studies that can be retrieved, the last that arrived first."""
+        with self._database.reading() as connection:
+            return holdings.studies(connection, wanted, limit=limit, offset=offset, root=self.root)
+
+    def held_series(self, wanted: Wanted, *, limit: int, offset: int = 0) -> list[HeldSeries]:
+        """List series that can be retrieved, in the order of their arrival."""
+        with self._database.reading() as connection:
+            return holdings.series(connection, wanted, limit=limit, offset=offset, root=self.root)
+
+    def held_instances(self, wanted: Wanted, *, limit: int, offset: int = 0) -> list[Instance]:
+        """List instances that can be retrieved, in the order of their arrival."""
+        with self._database.reading() as connection:
+            return holdings.instances(connection, wanted, limit=limit, offset=offset, root=self.root)
 
     def instance(self, instance_id: int) -> Instance | None:
         """Read one object's row; None where there is none."""

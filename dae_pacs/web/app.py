@@ -14,6 +14,7 @@ from dae_pacs.errors import DaePacsError, InputError, ServiceError, SpoolFullErr
 from dae_pacs.privacy import where
 from dae_pacs.web import (
     account_pages,
+    dicomweb,
     health,
     login,
     metrics,
@@ -23,7 +24,6 @@ from dae_pacs.web import (
     rules,
     static_files,
     story,
-    stow,
     studies,
 )
 from dae_pacs.web.context import Context
@@ -42,7 +42,7 @@ def routes() -> list[BaseRoute]:
         *metrics.ROUTES,
         *provider_pages.ROUTES,
         *account_pages.ROUTES,
-        *stow.ROUTES,
+        *dicomweb.ROUTES,
         *overview.ROUTES,
         *studies.ROUTES,
         *story.ROUTES,
