@@ -14,8 +14,14 @@ _UID: Final = re.compile(r"[0-9.]{1,64}")
 
 def root_url(request: Request) -> str:
     """Say the service's root, as the one who asks reaches it."""
-    base = context_of(request).settings.web.url or str(request.base_url).rstrip("/")
-    return base + ROOT
+    web = context_of(request).settings.web
+    if web.url:
+        return web.url + ROOT
+    base = request.base_url
+    _, port = request.scope.get("server") or ("", None)
+    if base.port is None and port is not None and not web.proxies:
+        base = base.replace(port=port)  # dicomweb-client leaves the port out of its Host header
+    return str(base).rstrip("/") + ROOT
 
 
 def checked_uid(value: str) -> str:
