@@ -73,6 +73,8 @@ def retry(parts: Parts, request: Retry) -> Retried:
     if request.study is not None:
         parts.ledger.study_story(request.study)  # refuses, in words, a study that it does not have
     retried = parts.ledger.retry(study=request.study, now=time.time())
+    hurried = parts.ledger.acts.hurry(request.study, now=time.time()) if request.study is not None else 0
+    hurried -= retried.deliveries  # which wait by now, too
     parts.work.ring()
     parts.results.ring()
     words = f"Requeued {retried.jobs} job(s) with {retried.images} image(s), {retried.deliveries} deliveries."

@@ -139,7 +139,8 @@ def _found(connection: sqlite3.Connection, row: sqlite3.Row) -> Found:
 def _order(after: str, values: dict[str, Any], *, is_by_date: bool) -> tuple[str, str]:  # Any: see above
     """Say in which order studies are listed, and where this page begins."""
     date, _, number = after.rpartition("/")
-    values |= {"after": int(number) if number.isdecimal() else 1 << 62, "after_date": date or "99999999"}
+    is_number = number.isdecimal() and len(number) < 19  # SQLite's integers have 64 bits
+    values |= {"after": int(number) if is_number else 1 << 62, "after_date": date or "99999999"}
     if is_by_date:
         begins = "(StudyDate, id) < (:after_date, :after)" if after else "TRUE"
         return "StudyDate DESC, id DESC", f"StudyDate >= :from AND StudyDate <= :to AND {begins}"

@@ -169,9 +169,9 @@ def story(connection: sqlite3.Connection, study_id: int, *, root: Path) -> Story
 def study_id_of(connection: sqlite3.Connection, StudyInstanceUID: str) -> int | None:
     """Find the id under which the console shows a study; None where the ledger has no such study."""
     row = connection.execute(
-        "SELECT id FROM studies WHERE StudyInstanceUID = ? LIMIT 1", (StudyInstanceUID,)
+        "SELECT min(id) AS id FROM studies WHERE StudyInstanceUID = ?", (StudyInstanceUID,)
     ).fetchone()
-    return None if row is None else int(row["id"])
+    return None if row["id"] is None else int(row["id"])
 
 
 def instance(connection: sqlite3.Connection, instance_id: int, *, root: Path) -> Instance | None:

@@ -97,6 +97,8 @@ def _markdown(card: Card, pictures: str) -> Markup:
     for token in tokens:  # the page has its own h1 above the text
         if token.type in {"heading_open", "heading_close"}:
             token.tag = f"h{min(int(token.tag[1]) + 1, 6)}"
+        if token.type == "table_open":
+            token.attrs["tabindex"] = "0"  # wide ones are scrolled, by keyboard too
         if token.type in {"th_open", "td_open"}:
             token.attrs.pop("style", None)  # the Content-Security-Policy would not have it
     return Markup(parser.renderer.render(tokens, parser.options, {}))  # noqa: S704  escaped by the renderer

@@ -7,6 +7,7 @@ import pytest
 
 from dae_pacs.errors import SpoolError
 from dae_pacs.spool.again import Wish
+from dae_pacs.spool.outbox import Fate
 from dae_pacs.spool.records import Plan
 from dae_pacs.spool.states import InstanceStatus, JobStatus
 
@@ -167,3 +168,13 @@ def test_what_people_did_is_in_the_story(spool):
     spool.ledger.acts.note("1.2", account="maria", words="Requeued.", now=300.0)
     (act,) = spool.ledger.views.story(1).acts
     assert (act.account, act.words) == ("maria", "Requeued.")
+
+
+def test_what_waits_of_a_study_is_tried_at_once(spool):
+    spool.keep("1.1", Plan("forward", destinations=("PACS",)))
+    spool.keep("1.2", Plan("forward", destinations=("PACS",)), StudyInstanceUID="9.9")
+    spool.tell(spool.take(now=200.0), Fate.TRY_AGAIN, "busy", now=200.0)
+    spool.ledger.outbox.failed("PACS", error="down", now=200.0)
+    assert spool.take(now=201.0) == []
+    assert spool.ledger.acts.hurry("1.2", now=201.0) == 1
+    assert [delivery.SOPInstanceUID for delivery in spool.take(now=201.0)] == ["1.1"]
