@@ -1,10 +1,12 @@
 """Overview, studies, stories, rules and models over a node that has something to tell."""
 
+import http.client
 import io
 import json
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from pydicom import dcmread
@@ -260,16 +262,24 @@ def test_a_dry_run_of_what_is_no_dicom_is_refused_in_words(operator, content):
     assert "<b>x</b>" not in answer.text
 
 
-def test_a_dry_run_of_two_gigabytes_is_refused_unread(operator):
-    headers = {"Content-Length": "2000000000", "Content-Type": "multipart/form-data; boundary=x"}
-    assert operator.post("/rules", headers=headers, content=iter([b"--x"])).status_code == 413
+def test_a_dry_run_of_two_gigabytes_is_refused_unread(console, operator):
+    url = httpx.URL(console.url)
+    connection = http.client.HTTPConnection(url.host, url.port, timeout=20)
+    connection.putrequest("POST", "/rules")
+    connection.putheader("Content-Length", "2000000000")
+    connection.putheader("Content-Type", "multipart/form-data; boundary=x")
+    connection.putheader("Cookie", "; ".join(f"{name}={value}" for name, value in operator.cookies.items()))
+    connection.putheader("X-CSRF-Token", operator.headers["X-CSRF-Token"])
+    connection.endheaders()
+    assert connection.getresponse().status == 413
+    connection.close()
 
 
 def test_models_say_what_they_are_for(viewer):
     page = viewer.get("/models").text
     assert "Research and evaluation; not a medical device." in page
     card = viewer.get("/models/xray_radiograph_denoising").text
-    assert "<table>" in card
+    assert "<table" in card
     assert viewer.get("/models/none").status_code == 404
     assert viewer.get("/models/..%2f..%2fetc").status_code == 404
     assert viewer.get("/models/xray_radiograph_denoising/pictures/none.png").status_code == 404
