@@ -36,7 +36,7 @@ _LOOK_S: Final = 1.0
 """Between two looks at the clock and the ledger."""
 _ARRIVE_S: Final = 10.0
 """For the rows of what a peer says it has sent."""
-_STOP_S: Final = 6.0
+_STOP_S: Final = 3.0
 """How long a retrieval may take to end once it was cancelled; then the connection is cut."""
 _LONGEST_WAIT_S: Final = 3600.0
 """Beyond any pause of ours: a time that lies further ahead comes from a clock that was set back."""

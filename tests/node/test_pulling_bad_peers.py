@@ -1,0 +1,172 @@
+"""Pull rules against archives that break off, send something else, or know Patient Root alone."""
+
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from pynetdicom.sop_class import (
+    PatientRootQueryRetrieveInformationModelFind,
+    PatientRootQueryRetrieveInformationModelGet,
+    StudyRootQueryRetrieveInformationModelFind,
+    StudyRootQueryRetrieveInformationModelGet,
+)
+
+from dae_pacs.config.model import NodeSettings, Peer, Settings
+from dae_pacs.config.pulls import Pull
+from dae_pacs.demo.phantoms import Study, ct_series
+from dae_pacs.node.lifecycle import Node
+from dae_pacs.spool import pulls
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for the tests' own module
+
+from scripted_archive import archive, find_among, get_among
+
+STUDY_ROOT = (StudyRootQueryRetrieveInformationModelFind, StudyRootQueryRetrieveInformationModelGet)
+PATIENT_ROOT = (PatientRootQueryRetrieveInformationModelFind, PatientRootQueryRetrieveInformationModelGet)
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch):
+    monkeypatch.setattr(pulls, "_RETRY_FACTOR", 0.02)
+
+
+@pytest.fixture
+def study():
+    return Study(patient_id="P1")
+
+
+@pytest.fixture
+def objects(study):
+    return ct_series(study, slices=4, size=32)
+
+
+@pytest.fixture
+def run_node(tmp_path):
+    @contextmanager
+    def run(peer, **changes):
+        rule = {"name": "rule", "peer": "bad", "every_s": 0.5, "per_minute": 100000, "by": "get"}
+        settings = Settings(
+            node=NodeSettings(spool=tmp_path / "spool", port=0, quiet_s=0.2),
+            peers={"bad": Peer(ae_title=peer.ae_title, host=peer.host, port=peer.port, dimse_timeout_s=5)},
+            pulls=[Pull(**(rule | {"patient": "P1"} | changes))],
+            rules=({"name": "all", "action": "keep"},),
+        )
+        node = Node(settings)
+        try:
+            node.start()
+            yield node
+        finally:
+            node.stop()
+
+    return run
+
+
+def _until(true, *, timeout_s=25.0):
+    deadline = time.monotonic() + timeout_s
+    while not (found := true()):
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.05)
+    return found
+
+
+def _series(node, study, status):
+    return [one for one in node.ledger.pulls.of_study(study.uid) if one.status == status]
+
+
+def test_what_is_missing_after_a_cut_is_fetched_alone(run_node, study, objects):
+    honest, asked = get_among(objects), []
+
+    def get(event):
+        asked.append(event.identifier.get("SOPInstanceUID", ""))
+        if len(asked) > 1:
+            yield from honest(event)
+            return
+        yield len(objects)
+        yield 0xFF00, objects[0]
+        yield 0xFF00, objects[1]
+        event.assoc.abort()
+        yield 0xFE00, None
+
+    with archive(*STUDY_ROOT, find=find_among(objects), get=get) as peer, run_node(peer) as node:
+        (pull,) = _until(lambda: _series(node, study, "pulled"))
+        assert (pull.attempts, pull.arrived) == (2, 4)
+        assert asked[0] == ""
+        assert set(asked[1]) == {ds.SOPInstanceUID for ds in objects[2:]}
+        assert len(node.ledger.study_story(study.uid).instances) == 4
+        assert node.ledger.pulls.rule("rule").failures == 0
+
+
+def test_objects_of_another_study_are_refused_and_the_rest_is_kept(run_node, study, objects):
+    foreign = ct_series(Study(patient_id="P2"), slices=2, size=32)
+
+    def get(_event):
+        yield 6
+        for ds in [*objects[:2], *foreign, *objects[2:]]:
+            yield 0xFF00, ds
+
+    with archive(*STUDY_ROOT, find=find_among(objects), get=get) as peer, run_node(peer) as node:
+        pull = _until(
+            lambda: [
+                one for one in node.ledger.pulls.of_study(study.uid) if one.attempts and one.arrived == 4
+            ]
+        )[0]
+        assert "failed" in (pull.error or "")
+        assert [one.StudyInstanceUID for one in node.ledger.studies()] == [study.uid]
+        # All of it is here, so that nothing is asked for again.
+        (pull,) = _until(lambda: _series(node, study, "pulled"))
+        assert (pull.arrived, node.scp.attendance.attended().objects) == (4, 4)
+
+
+def test_a_peer_that_says_success_and_sends_nothing_is_given_up_with_words(run_node, study, objects):
+    def get(_event):
+        yield 0
+
+    with archive(*STUDY_ROOT, find=find_among(objects), get=get) as peer, run_node(peer) as node:
+        (pull,) = _until(lambda: _series(node, study, "failed"), timeout_s=60)
+        assert "0 of 4 objects are here" in pull.error
+        assert pull.attempts == 5
+        looked_at = node.ledger.pulls.rule("rule").looked_at
+        _until(lambda: node.ledger.pulls.rule("rule").looked_at > looked_at)
+        assert _series(node, study, "failed")
+
+
+def test_a_peer_with_patient_root_alone_is_asked_with_the_patient(run_node, study, objects):
+    with (
+        archive(*PATIENT_ROOT, find=find_among(objects), get=get_among(objects)) as peer,
+        run_node(peer) as node,
+    ):
+        (pull,) = _until(lambda: _series(node, study, "pulled"))
+        assert (pull.PatientID, pull.arrived) == ("P1", 4)
+
+
+def test_a_node_that_stops_in_a_retrieval_goes_on_with_it_later(run_node, study, objects):
+    honest, asked = get_among(objects), []
+
+    def get(event):
+        asked.append(True)
+        if len(asked) > 1:
+            yield from honest(event)
+            return
+        yield len(objects)
+        yield 0xFF00, objects[0]
+        for _ in range(100):
+            if event.is_cancelled:
+                yield 0xFE00, None
+                return
+            time.sleep(0.1)
+        yield 0xFE00, None
+
+    with archive(*STUDY_ROOT, find=find_among(objects), get=get) as peer:
+        with run_node(peer) as node:
+            _until(lambda: node.scp.attendance.attended().objects or _counted(node))
+            started = time.monotonic()
+        assert time.monotonic() - started < 30
+        with run_node(peer) as node:
+            (pull,) = _until(lambda: _series(node, study, "pulled"))
+            assert (pull.arrived, pull.attempts) == (4, 1)
+
+
+def _counted(node):
+    return node.ledger.counts()["instances"].get("received kept", 0)
