@@ -1,5 +1,6 @@
 """An archive of another make (pynetdicom's) that does what a test tells it, good or bad."""
 
+import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +15,9 @@ _UNIQUE = {"STUDY": "StudyInstanceUID", "SERIES": "SeriesInstanceUID", "IMAGE": 
 
 
 @contextmanager
-def archive(*classes: str, **handlers: Callable[..., Any]) -> Iterator[PeerAddress]:
+def archive(
+    *classes: str, tls: ssl.SSLContext | None = None, **handlers: Callable[..., Any]
+) -> Iterator[PeerAddress]:
     """Run an archive for some SOP classes: `find=`, `get=`, `move=`, each a generator of an event."""
     ae = AE("SCRIPTED")
     ae.maximum_pdu_size = 0
@@ -25,6 +28,7 @@ def archive(*classes: str, **handlers: Callable[..., Any]) -> Iterator[PeerAddre
     server = ae.start_server(
         ("127.0.0.1", 0),
         block=False,
+        ssl_context=tls,
         evt_handlers=[(events[name], handler) for name, handler in handlers.items()],
     )
     try:

@@ -152,7 +152,7 @@ class Pulls:
                 " status, announced, arrived, attempts, next_try_at, error, asked_at, pulled_at)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?)"
                 " ON CONFLICT (StudyInstanceUID, SeriesInstanceUID, peer) DO UPDATE SET"
-                " status = CASE WHEN status = 'pulled' THEN status ELSE excluded.status END,"
+                " status = CASE WHEN excluded.status = 'pulled' THEN 'pulled' ELSE status END,"
                 " announced = excluded.announced, arrived = excluded.arrived,"
                 " error = excluded.error, pulled_at = coalesce(excluded.pulled_at, pulled_at)",
                 (

@@ -13,6 +13,7 @@ from dae_pacs.audit.entry import Entry
 from dae_pacs.spool.files import LEDGER_NAME
 from dae_pacs.spool.ledger import Ledger
 from dae_pacs.spool.outbox import Fate, Told
+from dae_pacs.spool.pulls import Wish
 from dae_pacs.spool.records import NewDerived, NewInstance, Plan
 
 Run = Callable[..., Any]
@@ -272,3 +273,16 @@ def test_a_destination_that_left_the_configuration_is_named_with_the_way_out(
 
     assert "not in the configuration" in run("status").out
     assert "dae-pacs drop gone" in run("status").out
+
+
+def test_pull_rules_are_told_with_what_is_the_matter(run: Run, ledger: Ledger) -> None:
+    ledger.pulls.rule("priors")
+    wish = Wish("1.2", "1.2.1", 3, "prior of study 1.1")
+    ledger.pulls.wish("priors", "pacs", wishes=[wish], now=time.time())
+    ledger.pulls.failed("priors", error="pacs: connection refused", now=time.time())
+    ran = run("status")
+    assert ran.code == 0, ran.err
+    for words in ("Pull rules", "priors", "pacs: connection refused"):
+        assert words in ran.out
+    (told,) = json.loads(run("status", "--json").out)["pulls"]
+    assert (told["name"], told["waiting"], told["failures"]) == ("priors", 1, 1)

@@ -1,8 +1,10 @@
 """Peers that never end, answer something else, fail, or break off: bounded, and what came stays."""
 
 import itertools
+import ssl
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,7 @@ from dae_pacs.dimse import finding, getting, identifiers, moving
 from dae_pacs.dimse.reception import Incoming, Store
 from dae_pacs.dimse.refusals import Answer
 from dae_pacs.dimse.retrieval import Patience, Progress, Target, Watch
+from dae_pacs.dimse.tls_client import ClientTls
 from dae_pacs.errors import PeerError, ProtocolError
 from dae_pacs.node.catalogue import Wanted, list_series
 
@@ -221,6 +224,26 @@ def test_objects_come_from_another_product_over_c_get(model):
     assert result.is_whole
     assert (len(taken.kept), len(taken.ended)) == (3, 1)
     assert seen[-1] == Progress(completed=3)
+
+
+def test_objects_come_over_tls(authority):
+    issued = authority.issue("archive")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(issued.certificate, issued.key)
+    objects = ct_series(Study(), slices=2, size=256)
+    for ds in objects:
+        ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+
+    def get(_event):
+        yield len(objects)
+        for ds in objects:
+            yield 0xFF00, ds
+
+    taken = _Taken()
+    with archive(GET, get=get, tls=context) as peer:
+        secure = replace(peer, tls=ClientTls(None, trust=authority.certificate))
+        assert getting.get(secure, TARGET, taken.receiving(), watch=Watch()).is_whole
+    assert len(taken.kept) == 2
 
 
 def test_a_connection_cut_in_the_middle_keeps_what_came():

@@ -102,3 +102,12 @@ def test_the_backlog_counts_jobs_and_deliveries(spool, rule):
     assert rule.backlog(most=10) == 0
     spool.keep("1.2.3")
     assert rule.backlog(most=10) == 1
+
+
+def test_a_person_s_fetch_that_fails_leaves_a_rule_s_pull_waiting(spool, rule):
+    rule.wish("night", "pacs", wishes=[_wish()], now=10.0)
+    rule.note("pacs", wish=_wish(), now=20.0, arrived=0, error="down")
+    assert _pull(spool).status is PullStatus.WAITING
+    rule.note("pacs", wish=_wish(), now=30.0, arrived=2, error=None)
+    (pull,) = rule.of_study("1.2")
+    assert (pull.status, pull.rule, pull.pulled_at) == (PullStatus.PULLED, "night", 30.0)
