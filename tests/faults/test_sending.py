@@ -132,7 +132,7 @@ BREAKS = {
     "releases instead of answering": (answers_with(lambda *_: pdu(5, bytes(4))), "released the association"),
     "another message's number": (answers_with(_of_message(7, 0x8001)), "another message than ours"),
     "the answer to another command": (answers_with(_of_message(0, 0x8030)), "no response to what we asked"),
-    "an answer without a status": (answers_with(_without_status), "no response to what we asked"),
+    "an answer without a status": (answers_with(_without_status), "a response without Status"),
     "an answer on a context that is none": (answers_with(_on_another_context), "another message than ours"),
     "an answer whose data set never comes": (answers_with(_with_data_set_to_come), "no answer within"),
     "a request instead of an answer": (answers_with(_a_request), "no response"),
