@@ -1,7 +1,7 @@
 """Write the conformance statement from the code's own tables: `docs/conformance.md` (PS3.2 annex N)."""
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from pydicom.datadict import dictionary_description, tag_for_keyword
 from pydicom.tag import Tag
@@ -9,11 +9,19 @@ from pydicom.uid import UID
 
 from dae_pacs import __version__
 from dae_pacs.cli import conformance_query
-from dae_pacs.cli.conformance_words import ANSWERS, CHANGES, OUTCOMES, REPORT_ANSWERS, VERDICT_WORDS
+from dae_pacs.cli.conformance_words import (
+    ANSWERS,
+    CHANGES,
+    REPORT_ANSWERS,
+    VERDICT_WORDS,
+    meaning,
+    outcomes,
+)
+from dae_pacs.cli.markdown import table
 from dae_pacs.config.model import NodeSettings, Peer
 from dae_pacs.config.security import TLS_PORT
 from dae_pacs.config.sending import DeliverySettings
-from dae_pacs.dimse import commitment, contexts, statuses
+from dae_pacs.dimse import commitment, contexts
 from dae_pacs.dimse.tls import CIPHER_SUITES
 from dae_pacs.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dae_pacs.image.codecs import COMPRESSED, NATIVE
@@ -58,7 +66,7 @@ configuration](configuration.md).
 
 ### 3.1 Application data flow
 
-```
+```text
 modality or PACS -- C-STORE --> storage SCP, spool, denoiser, spool, storage SCU -- C-STORE --> PACS
 ```
 
@@ -91,7 +99,7 @@ def conformance() -> str:
 def _entity() -> Iterator[str]:
     node, peer = NodeSettings(), Peer(ae_title="PEER", host="localhost", port=104)
     yield "## 4 Application entity\n\n### 4.1 Association policies\n"
-    yield from _table(
+    yield from table(
         ("Policy", "Accepting (SCP)", "Initiating (SCU)"),
         [
             ("Application context name", "1.2.840.10008.3.1.1.1", "1.2.840.10008.3.1.1.1"),
@@ -143,7 +151,7 @@ def _entity() -> Iterator[str]:
         "in every transfer syntax of the table; of several that are proposed in one context, the "
         "first in the table is accepted."
     )
-    yield from _table(("Order", "Transfer syntax", "UID", "Denoised"), list(_syntaxes()))
+    yield from table(("Order", "Transfer syntax", "UID", "Denoised"), list(_syntaxes()))
     yield "### 4.3 Proposed presentation contexts\n"
     yield _paragraph(
         "One context for each SOP class and transfer syntax of the objects to be sent, at most 128 on "
@@ -153,7 +161,7 @@ def _entity() -> Iterator[str]:
         "endian; they are used in this order where the object's own is not accepted: no value changes. All "
         "else goes out in the transfer syntax in which it came, or not at all."
     )
-    yield from _table(
+    yield from table(
         ("`compression`", "Transfer syntax", "UID"),
         [(f"`{name}`", UID(syntax).name, syntax) for name, syntax in SYNTAXES.items()],
     )
@@ -176,8 +184,8 @@ def _syntaxes() -> Iterator[tuple[str, ...]]:
 
 def _status_tables() -> Iterator[str]:
     yield "### 4.5 Status codes that the SCP answers to a C-STORE\n"
-    rows = [(f"{status:04X}", _name(status), words) for status, words in sorted(ANSWERS.items())]
-    yield from _table(("Status", "Meaning", "When"), rows)
+    rows = [(f"{status:04X}", meaning(status), words) for status, words in sorted(ANSWERS.items())]
+    yield from table(("Status", "Meaning", "When"), rows)
     yield _paragraph(
         "A C-ECHO is answered with 0000, every operation but these and the report of section 4.7 with 0211 "
         "(unrecognized operation); a C-CANCEL has nothing to cancel and goes unanswered. What PS3.8 does "
@@ -185,7 +193,7 @@ def _status_tables() -> Iterator[str]:
         "one that has no place there, 6 for a value that is not valid, such as a PDU longer than asked for."
     )
     yield "### 4.6 What the SCU does on a status of a C-STORE response\n"
-    yield from _table(("Status", "Meaning", "Outcome"), list(_outcomes()))
+    yield from table(("Status", "Meaning", "Outcome"), list(outcomes()))
     yield _paragraph(
         "No answer, an aborted association and a peer that can't be reached: sent again, as above. A "
         "presentation context that is not accepted: given up and listed, after the attempt of section "
@@ -211,34 +219,17 @@ def _commitment() -> Iterator[str]:
         (f"{reason:04X}", commitment.describe(reason)[7:-1], VERDICT_WORDS[verdict.name])
         for reason, verdict in sorted(VERDICTS.items())
     ]
-    yield from _table(
+    yield from table(
         ("Failure Reason", "Meaning", "What follows"), [*rows, ("any other", "", VERDICT_WORDS["GIVE_UP"])]
     )
-    yield from _table(
+    yield from table(
         ("Status", "Answered to an N-EVENT-REPORT"),
         [(f"{status:04X}", words) for status, words in sorted(REPORT_ANSWERS.items())],
     )
     yield conformance_query.WORDS
-    yield from _table(("Information model", "UID"), conformance_query.classes())
-    yield from _table(("Level", "Keys that are asked for"), conformance_query.keys())
-    yield from _table(("Status", "Meaning", "What follows"), conformance_query.outcomes())
-
-
-def _outcomes() -> Iterator[tuple[str, str, str]]:
-    named = {value for name, value in vars(statuses).items() if name.isupper() and isinstance(value, int)}
-    ranges = {0xA700: "A700 to A7FF", 0xA900: "A900 to A9FF", 0xC000: "C000 to CFFF"}
-    for status in sorted(named):
-        yield ranges.get(status, f"{status:04X}"), _name(status), _outcome(status)
-    yield "other Bxxx", _name(0xB123), _outcome(0xB123)
-    yield "any other", _name(0x0123), _outcome(0x0123)
-
-
-def _outcome(status: int) -> str:
-    return OUTCOMES[statuses.classify(status).value]
-
-
-def _name(status: int) -> str:
-    return statuses.describe(status).partition("(")[2].rstrip(")")
+    yield from table(("Information model", "UID"), conformance_query.classes())
+    yield from table(("Level", "Keys that are asked for"), conformance_query.keys())
+    yield from table(("Status", "Meaning", "What follows"), conformance_query.outcomes())
 
 
 def _network_and_configuration() -> str:
@@ -313,7 +304,7 @@ def _annexes() -> Iterator[str]:
         "and one-bit images are passed over."
     )
     classes = [(contexts.class_name(uid), uid) for uid in contexts.STORAGE_SOP_CLASSES]
-    yield from _table(("SOP class", "UID"), sorted(classes, key=lambda row: _numbers(row[1])))
+    yield from table(("SOP class", "UID"), sorted(classes, key=lambda row: _numbers(row[1])))
     yield "### 9.2 Attributes of derived objects\n"
     yield _paragraph(
         "A derived object has its source's SOP class. What no table here names is the source's, byte "
@@ -337,13 +328,13 @@ def _annexes() -> Iterator[str]:
         "No private SOP class, transfer syntax or coding scheme is made. One concept has a URN, since "
         "CID 7203 has no code for it:"
     )
-    yield from _table(
+    yield from table(
         ("URN Code Value", "Code Meaning"),
         [(f"`{NOISE_REDUCTION_URN}`", "Noise reduction by a trained denoiser")],
     )
     yield "Private elements are not written, and the source's are dropped, except:\n"
     rows = [(creator, f"({group:04X},xx{element:02X})") for creator, group, element in sorted(KEPT_PRIVATE)]
-    yield from _table(("Private creator", "Element kept"), rows)
+    yield from table(("Private creator", "Element kept"), rows)
 
 
 def _attributes(changes: Mapping[str, Change]) -> Iterator[str]:
@@ -356,7 +347,7 @@ def _attributes(changes: Mapping[str, Change]) -> Iterator[str]:
                 "the derived pixels, in the source's element and type" if keyword[-5:] == "lData" else words
             )
         rows.append((dictionary_description(keyword), f"({tag.group:04X},{tag.element:04X})", words))
-    yield from _table(("Attribute", "Tag", "In a derived object"), rows)
+    yield from table(("Attribute", "Tag", "In a derived object"), rows)
 
 
 def _paragraph(text: str) -> str:
@@ -365,11 +356,3 @@ def _paragraph(text: str) -> str:
 
 def _numbers(uid: str) -> tuple[int, ...]:
     return tuple(int(part) for part in uid.split("."))
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    yield f"| {' | '.join(head)} |"
-    yield f"|{'---|' * len(head)}"
-    for row in rows:
-        yield "| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |"
-    yield ""

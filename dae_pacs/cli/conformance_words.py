@@ -1,6 +1,6 @@
 """What the conformance statement says of each rule and status: words for the code's own tables."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from dae_pacs.dimse import commitment, statuses
@@ -89,3 +89,22 @@ CHANGES: Mapping[str, str] = MappingProxyType(
     }
 )
 """What a derived object holds, for each element that a rule changes."""
+
+
+def outcomes() -> Iterator[tuple[str, str, str]]:
+    """Tell of each status of a C-STORE response what it means and what becomes of the delivery."""
+    named = {value for name, value in vars(statuses).items() if name.isupper() and isinstance(value, int)}
+    ranges = {0xA700: "A700 to A7FF", 0xA900: "A900 to A9FF", 0xC000: "C000 to CFFF"}
+    for status in sorted(named):
+        yield ranges.get(status, f"{status:04X}"), meaning(status), _outcome(status)
+    yield "other Bxxx", meaning(0xB123), _outcome(0xB123)
+    yield "any other", meaning(0x0123), _outcome(0x0123)
+
+
+def meaning(status: int) -> str:
+    """Say what a status of DIMSE means, in words."""
+    return statuses.describe(status).partition("(")[2].rstrip(")")
+
+
+def _outcome(status: int) -> str:
+    return OUTCOMES[statuses.classify(status).value]
