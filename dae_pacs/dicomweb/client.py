@@ -9,10 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Final, Literal, Self
+from typing import TYPE_CHECKING, Final, Literal, Self
 from urllib.parse import quote
-
-import httpx
 
 from dae_pacs.dicomweb import media, multipart
 from dae_pacs.dicomweb.json_model import Json
@@ -20,6 +18,13 @@ from dae_pacs.dicomweb.multipart import Part, ReceivedPart
 from dae_pacs.dicomweb.storing import Stored, read_response
 from dae_pacs.errors import PeerError, PeerGoneError, ProtocolError, RequestError
 from dae_pacs.identity import IMPLEMENTATION_VERSION_NAME
+
+# Imports inside functions: ten megabytes and a tenth of a second that a node without such services need not
+# spend; httpx brings its own command line along.
+# ruff: noqa: PLC0415
+
+if TYPE_CHECKING:
+    import httpx
 
 STORED_AS_IT_IS: Final = "*"
 """A transfer syntax: whichever the object has there."""
@@ -102,6 +107,8 @@ class DicomWeb:
     """A connection to one service; for one thread at a time."""
 
     def __init__(self, service: Service) -> None:
+        import httpx
+
         self._service = service
         self._url = service.url.rstrip("/")
         timeouts = service.timeouts
@@ -225,8 +232,10 @@ class DicomWeb:
         query: Sequence[tuple[str, str]] = (),
         content: Iterable[bytes] | None = None,
         good: tuple[int, ...] = (200,),
-    ) -> Iterator[httpx.Response]:
+    ) -> Iterator["httpx.Response"]:
         """Send a request, and give the answer whose body is still to be read."""
+        import httpx
+
         sent = dict(headers)
         if self._service.authorization is not None:
             sent["Authorization"] = self._service.authorization()
@@ -250,12 +259,12 @@ class DicomWeb:
             raise PeerError(f"{self._url}: {_words(error)}") from error
         except httpx.TimeoutException as error:
             raise PeerGoneError(
-                f"{self._url}: {_PHASES.get(type(error), 'it was silent for too long')}"
+                f"{self._url}: {_PHASES.get(type(error).__name__, 'it was silent for too long')}"
             ) from error
         except httpx.TransportError as error:
             raise PeerGoneError(f"{self._url}: {_words(error)}") from error
 
-    def _refused(self, answer: httpx.Response) -> WebStatusError:
+    def _refused(self, answer: "httpx.Response") -> WebStatusError:
         status = answer.status_code
         if answer.has_redirect_location:
             words = "it redirects; set the url to where it is now"
@@ -268,7 +277,7 @@ class DicomWeb:
             retry_after_s=_retry_after_s(answer.headers.get("Retry-After", "")),
         )
 
-    def _read_all(self, answer: httpx.Response, limit: int) -> bytes:
+    def _read_all(self, answer: "httpx.Response", limit: int) -> bytes:
         read = bytearray()
         for chunk in answer.iter_bytes(_PIECE_BYTES):
             read += chunk
@@ -276,7 +285,7 @@ class DicomWeb:
                 raise ProtocolError(f"{self._url}: its answer is larger than {limit} bytes; ask for less")
         return bytes(read)
 
-    def _parts(self, answer: httpx.Response) -> Iterator[ReceivedPart]:
+    def _parts(self, answer: "httpx.Response") -> Iterator[ReceivedPart]:
         chunks = answer.iter_bytes(_PIECE_BYTES)
         with self._in_words():
             content_type = media.parse(answer.headers.get("Content-Type", ""))
@@ -298,9 +307,9 @@ class DicomWeb:
             raise ProtocolError(f"{self._url}: {error}") from error
 
 
-_PHASES: Final[Mapping[type[Exception], str]] = {
-    httpx.WriteTimeout: "it stopped taking data",
-    httpx.ReadTimeout: "it did not answer within the time for it",
+_PHASES: Final[Mapping[str, str]] = {
+    "WriteTimeout": "it stopped taking data",
+    "ReadTimeout": "it did not answer within the time for it",
 }
 _WORDS: Final[Mapping[int, str]] = {
     400: "it finds the request broken",
@@ -320,8 +329,10 @@ def _path(study: str = "", series: str = "", instance: str = "") -> str:
     return "".join(f"/{level}/{quote(uid, safe='')}" for level, uid in steps if uid)
 
 
-def _words(error: httpx.TransportError) -> str:
+def _words(error: "httpx.TransportError") -> str:
     """Say how a connection failed."""
+    import httpx
+
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):

@@ -1,9 +1,10 @@
 """Send objects to a DICOMweb service by STOW-RS, several to a request, each with a result of its own."""
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -135,6 +136,7 @@ def _store(pacs: DicomWeb, group: Sequence[Outgoing]) -> Iterator[SendResult]:
             ready.append((item, made))
     if not ready:
         return
+    started = time.monotonic()
     try:
         answer = pacs.store([made for _, made in ready])
     except WebStatusError as error:
@@ -151,8 +153,9 @@ def _store(pacs: DicomWeb, group: Sequence[Outgoing]) -> Iterator[SendResult]:
         for item, _ in ready:
             yield SendResult(item, Outcome.RETRY, None, str(error), has_broken=True)
         return
-    for item, _ in ready:
-        result = _judged(item, answer)
+    seconds = (time.monotonic() - started) / len(ready)
+    for item, made in ready:
+        result = replace(_judged(item, answer), size_bytes=made.size_bytes, seconds=seconds)
         yield _plain(pacs, result) if result.status == _UNSUPPORTED_SYNTAX else result
 
 
