@@ -72,6 +72,8 @@ POINTS: Final[Mapping[str, str]] = {
     "thread.accept": "receiving process: the listener is about to wait for a caller",
     "thread.clock": "receiving process: the clock is about to look after series, leases and threads",
     "thread.courier": "receiving process: a courier is about to look for what is owed",
+    "thread.puller": "receiving process: a puller is about to look what its rule asks for",
+    "thread.pulling": "receiving process: a puller is about to have a series sent",
     "thread.dispatcher": "receiving process: the dispatcher is about to look for a job",
 }
 """Each point and where it stands; an unknown name is refused at start."""

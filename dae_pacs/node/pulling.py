@@ -264,7 +264,7 @@ class Puller:
         if instances and not missing:
             return Retrieved(statuses.SUCCESS, Progress(), ""), expected
         is_part = bool(before) and 0 < len(missing) <= _MOST_NAMED
-        reach("pull.fetching")
+        reach("thread.pulling")
         result = self._way.fetch(
             series,
             missing if is_part else instances,

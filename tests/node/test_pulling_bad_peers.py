@@ -13,6 +13,7 @@ from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelGet,
 )
 
+from dae_pacs import failpoints
 from dae_pacs.config.model import NodeSettings, Peer, Settings
 from dae_pacs.config.pulls import Pull
 from dae_pacs.demo.phantoms import Study, ct_series
@@ -166,6 +167,22 @@ def test_a_node_that_stops_in_a_retrieval_goes_on_with_it_later(run_node, study,
         with run_node(peer) as node:
             (pull,) = _until(lambda: _series(node, study, "pulled"))
             assert (pull.arrived, pull.attempts) == (4, 1)
+
+
+# The thread's death is the point of the test; it is seen, logged and mended.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("point", ["thread.puller", "thread.pulling"])
+def test_a_puller_that_fails_goes_on(run_node, study, objects, point):
+    failpoints.arm(f"{point}=raise:RuntimeError@1")
+    try:
+        with (
+            archive(*STUDY_ROOT, find=find_among(objects), get=get_among(objects)) as peer,
+            run_node(peer) as node,
+        ):
+            (pull,) = _until(lambda: _series(node, study, "pulled"))
+            assert pull.arrived == 4
+    finally:
+        failpoints.disarm()
 
 
 def _counted(node):
