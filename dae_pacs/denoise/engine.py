@@ -177,15 +177,9 @@ class TorchDenoiser:
         self, frames: NDArray[np.float32], keep: NDArray[np.bool_], settings: Settings
     ) -> NDArray[np.float32]:
         """Denoise (frames, rows, columns); what overflows on the way is found at its end."""
-        _check_finite(frames, keep)
-        x, clamp = _filled(frames, keep), settings.clamp_sigma
+        x = _filled(frames, keep)
         with np.errstate(over="ignore", invalid="ignore"), torch.inference_mode():
-            z = settings.noise.stabilise(x)
-            there = torch.from_numpy(z[:, None])
-            made = predict(self._place, there)
-            refuse_broken(self.way, extremes(there, made))
-            step = made[:, 0].numpy()
-            np.clip(np.subtract(step, z, out=step), -clamp, clamp, out=step)
+            z, step = self._step(x, frames, keep, settings)
             step *= np.float32(settings.strength)
             new = settings.noise.carry_over(x, z, np.add(z, step, out=step), strength=settings.strength)
         if not (np.isfinite(new) | keep).all():
@@ -195,6 +189,58 @@ class TorchDenoiser:
             )
         np.copyto(new, frames, where=keep)
         return new
+
+    def steps(
+        self, frames: NDArray[np.float32], keep: NDArray[np.bool_], *, noise: NoiseModel
+    ) -> NDArray[np.float32]:
+        """Give what strength 1 adds to each stabilised value, clamp(f(z) − z): enough to show any strength.
+
+        Args:
+            frames: (frames, rows, columns) float32, in the modality's unit; few enough for the memory.
+            keep: the same shape, True where the pixel must come back as it is.
+            noise: of their group.
+
+        Returns:
+            (frames, rows, columns) float32, in standard deviations of the noise; 0 where `keep` is.
+
+        Raises:
+            ModelError, PixelError: as `denoise` does.
+            ServiceError: the memory does not suffice.
+        """
+        _check(frames, keep, 1.0)
+        settings = Settings(noise, 1.0, self._bundle.clamp_sigma)
+        try:
+            with np.errstate(over="ignore", invalid="ignore"), torch.inference_mode():
+                _, step = self._step(_filled(frames, keep), frames, keep, settings)
+        except (MemoryError, RuntimeError) as problem:
+            if not is_out_of_memory(problem):
+                raise
+            raise ServiceError("Too little memory is left for this image; try again later.") from problem
+        step[keep] = 0
+        return step
+
+    def _step(
+        self,
+        x: NDArray[np.float32],
+        frames: NDArray[np.float32],
+        keep: NDArray[np.bool_],
+        settings: Settings,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Stabilise x, which is `frames` without gaps, and give it with the network's clamped change."""
+        _check_finite(frames, keep)
+        clamp = settings.clamp_sigma
+        z = settings.noise.stabilise(x)
+        there = torch.from_numpy(z[:, None]).to(self._device)
+        made = predict(self._place, there)
+        refuse_broken(self.way, extremes(there, made))
+        step: NDArray[np.float32] = made[:, 0].cpu().numpy()
+        np.clip(np.subtract(step, z, out=step), -clamp, clamp, out=step)
+        return z, step
+
+    @property
+    def clamp_sigma(self) -> float:
+        """The most that is taken from a stabilised value, in standard deviations."""
+        return self._bundle.clamp_sigma
 
     @property
     def _is_resting(self) -> bool:

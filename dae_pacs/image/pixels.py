@@ -88,6 +88,16 @@ def decode_run(image: Image, first: int, stop: int) -> Decoded:
     return Decoded(values, stored, keep, image.unit, layout, rescale, image.padding)
 
 
+def read_stored(image: Image, frame: int) -> NDArray[np.generic]:
+    """Decode one frame and leave its values as they are stored, (rows, columns); it may be read-only.
+
+    Raises:
+        PixelError: it does not decode.
+    """
+    stored: NDArray[np.generic] = extract(image.read_cells(frame, frame + 1), image.layout)[0]
+    return stored
+
+
 def decode(ds: Dataset) -> Decoded:
     """Decode all frames of an object at once; raises what `open_image` and `decode_run` do."""
     image = open_image(ds)

@@ -125,7 +125,7 @@ def _sort_in(path: Path, findings: _Findings) -> None:
         peek.string(ds, "SOPInstanceUID"),
         peek.string(ds, "Modality"),
         summarise(ds).SeriesNumber,
-        _order(ds),
+        slice_order(ds),
     )
     findings.slices[key].append(found)
 
@@ -150,7 +150,7 @@ def _series(study: str, uid: str, slices: list[_Slice], passed_over: list[tuple[
     return SeriesFiles(uid, study, first.Modality, first.SeriesNumber, paths)
 
 
-def _order(ds: Dataset) -> tuple[float, ...]:
+def slice_order(ds: Dataset) -> tuple[float, ...]:
     """Return what sorts a slice: its place along the stack's normal, then its number.
 
     ITK's and GDCM's series readers sort by the same projection of Image Position (Patient) on the normal

@@ -22,7 +22,9 @@ from dae_pacs.node.asking import (
     WhoAreYou,
 )
 from dae_pacs.node.figures import NodeFigures, figures_of
+from dae_pacs.node.looking import LookedAt, looked_at
 from dae_pacs.node.parts import Parts
+from dae_pacs.node.preview import Preview
 from dae_pacs.node.uploads import EndUpload, KeepObject
 from dae_pacs.spool.records import Retried
 
@@ -42,6 +44,8 @@ def answers_of(parts: Parts) -> Mapping[type, Answer]:
         ConsoleEnded: lambda _: parts.uploads.end_all(),
         Authenticated: partial(authenticated, parts),
         AccountsChanged: partial(accounts_changed, parts),
+        Preview: parts.previews.answer,
+        LookedAt: partial(looked_at, parts),
     }
 
 

@@ -23,6 +23,7 @@ from dae_pacs.node.dispatch import Dispatcher, DispatchSettings
 from dae_pacs.node.doors import Doors
 from dae_pacs.node.parts import Parts
 from dae_pacs.node.peers import askings_of, destinations_of
+from dae_pacs.node.preview import Previewer
 from dae_pacs.node.pull_rules import pullers_of
 from dae_pacs.node.pulling import Here, Puller
 from dae_pacs.node.receive import Receiver
@@ -113,6 +114,7 @@ class Node:
             work=work,
             results=results,
             started_at=time.time(),
+            previews=Previewer(self.ledger, self._dispatch_settings().worker, folder=self.files.incoming),
         )
         self._stopping = threading.Event()
         self._clock = self._new_clock()
@@ -159,6 +161,7 @@ class Node:
         self._stopping.set()
         if self._clock.is_alive():
             self._clock.join()
+        self.parts.previews.close()
         self.dispatcher.stop(STOP_GRACE_S)
         for sender in self._senders:
             sender.stop()

@@ -9,6 +9,7 @@ from dae_pacs.node.bell import Bell
 from dae_pacs.node.delivery import Courier
 from dae_pacs.node.dispatch import Dispatcher
 from dae_pacs.node.doors import Doors
+from dae_pacs.node.preview import Previewer
 from dae_pacs.node.receive import Receiver
 from dae_pacs.node.uploads import Uploads
 from dae_pacs.spool.files import SpoolFiles
@@ -36,3 +37,4 @@ class Parts:
     """Rung when something may be owed to a destination."""
     started_at: float
     """Seconds since 1970."""
+    previews: Previewer

@@ -2,8 +2,9 @@
 
 import json
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from dae_pacs.errors import SpoolError
 from dae_pacs.spool.records import Delivery, Instance, Job
@@ -40,9 +41,9 @@ def below(root: Path, path: Path) -> str:
         ) from error
 
 
-def instance_of(row: sqlite3.Row, root: Path) -> Instance:
-    """Read an instance from a row of `INSTANCE_COLUMNS`."""
-    values = dict(row)
+def instance_of(row: sqlite3.Row | Mapping[str, Any], root: Path) -> Instance:
+    """Read an instance from a row of `INSTANCE_COLUMNS`. Any: SQLite's values have no types of their own."""
+    values: dict[str, Any] = dict(row)
     values["path"] = root / values["path"]
     values["origin"] = Origin(values["origin"])
     values["status"] = InstanceStatus(values["status"])

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from dae_pacs.spool import holdings, overview, search, story
+from dae_pacs.spool import holdings, overview, pairs, search, story
 from dae_pacs.spool.database import Database
 from dae_pacs.spool.holdings import HeldSeries, HeldStudy, Wanted
 from dae_pacs.spool.records import Instance
@@ -68,3 +68,13 @@ class Views:
         """Read one object's row; None where there is none."""
         with self._database.asking() as connection:
             return story.instance(connection, instance_id, root=self._database.root)
+
+    def pairs(self, study_id: int) -> pairs.StudyPairs | None:
+        """List the images of a study that are on the disk, and what was made of each; None without it."""
+        with self._database.reading() as connection:
+            return pairs.study_pairs(connection, study_id, root=self._database.root)
+
+    def image_of(self, study_id: int, instance_id: int) -> Instance | None:
+        """Read one object's row if it is of that study; None otherwise."""
+        with self._database.asking() as connection:
+            return pairs.image_of(connection, study_id, instance_id, root=self._database.root)

@@ -28,6 +28,7 @@ from dae_pacs.web import (
 )
 from dae_pacs.web.context import Context
 from dae_pacs.web.headers import Guard
+from dae_pacs.web.look import routes as look
 from dae_pacs.web.pages import render
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ def routes() -> list[BaseRoute]:
         *story.ROUTES,
         *rules.ROUTES,
         *models.ROUTES,
+        *look.ROUTES,
     ]
 
 

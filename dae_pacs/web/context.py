@@ -15,6 +15,8 @@ from dae_pacs.web.accounts import Accounts, open_accounts
 from dae_pacs.web.assets import Assets, read_assets
 from dae_pacs.web.desk import Desk
 from dae_pacs.web.gate import Gate
+from dae_pacs.web.look.accesses import Accesses
+from dae_pacs.web.look.frames import OpenImages
 from dae_pacs.web.sessions import Sessions
 from dae_pacs.web.templating import environment
 from dae_pacs.web.throttle import Throttle
@@ -41,6 +43,8 @@ class Context:
     templates: Environment
     secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
     """Signs what visitors without a session hold; another one each time the process starts."""
+    images: OpenImages = field(default_factory=OpenImages)
+    accesses: Accesses = field(default_factory=Accesses)
 
 
 def open_context(settings: Settings, desk: Desk) -> Context:
