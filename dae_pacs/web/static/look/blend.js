@@ -46,28 +46,59 @@ export function miss(t, z) {
   return t.miss[right - 1] + share * (t.miss[right] - t.miss[right - 1]);
 }
 
+const PER_SIGMA = 16; // entries of the tables; between them the inverse is nearly a straight line
+const MOST_ENTRIES = 1 << 20;
+
+/** Tabulate what does not depend on the strength: each pixel's z, the inverse, and its bias. */
+function tabulate(x, { transform: t }) {
+  const z = new Float32Array(x.length);
+  let [low, high] = [Infinity, -Infinity];
+  for (let i = 0; i < x.length; i += 1) {
+    z[i] = forward(t, x[i]);
+    if (z[i] < low) low = z[i];
+    if (z[i] > high) high = z[i];
+  }
+  const start = low - 4; // the clamp is 3 sigma
+  const count = Math.ceil((high + 4 - start) * PER_SIGMA) + 2;
+  if (!(count <= MOST_ENTRIES)) return { z, start, inverse: null, bias: null };
+  const [inverse, bias] = [new Float64Array(count), new Float64Array(count)];
+  for (let k = 0; k < count; k += 1) {
+    inverse[k] = backward(t, start + k / PER_SIGMA);
+    bias[k] = miss(t, start + k / PER_SIGMA);
+  }
+  return { z, start, inverse, bias };
+}
+
 /** Blend a whole frame at a strength.
  *
- * @param x values in the modality's unit, float32.
- * @param preview what the node's preview holds: stored (int16 steps), step_sigma, transform.
+ * @param x values in the modality's unit, float32; the same for each call with one preview.
+ * @param preview what the node's preview holds: stored (int16 steps), step_sigma, transform; its tables are kept.
  * @param strength 0..1
  * @returns float32 values in the same unit.
  */
 export function blend(x, preview, strength) {
   if (strength <= 0) return x;
+  preview.tables ??= tabulate(x, preview);
+  const { z, start, inverse, bias } = preview.tables;
   const { transform: t, stored, step_sigma: size } = preview;
   const share = 1 - (1 - strength) ** 2;
-  const s = Math.fround(strength);
   const out = new Float32Array(x.length);
   for (let i = 0; i < x.length; i += 1) {
-    if (stored[i] === 0) {
+    const step = strength * stored[i] * size;
+    if (step === 0) {
       out[i] = x[i];
       continue;
     }
-    const old = Math.fround(forward(t, x[i]));
-    const z = Math.fround(old + Math.fround(s * Math.fround(stored[i] * size)));
-    const moved = Math.min(Math.abs(z - old) / (0.1 * strength), 1);
-    out[i] = z === old ? x[i] : backward(t, z) + share * moved * miss(t, z);
+    const weight = share * Math.min(Math.abs(step) / (0.1 * strength), 1);
+    if (inverse === null) {
+      out[i] = backward(t, z[i] + step) + weight * miss(t, z[i] + step);
+      continue;
+    }
+    const place = (z[i] + step - start) * PER_SIGMA;
+    const k = place | 0;
+    const f = place - k;
+    const restored = inverse[k] + f * (inverse[k + 1] - inverse[k]);
+    out[i] = restored + weight * (bias[k] + f * (bias[k + 1] - bias[k]));
   }
   return out;
 }

@@ -12,6 +12,7 @@ export class Live {
     this.base = base;
     this.held = new Map(); // key: what the node gave
     this.wanted = null;
+    this.coming = null; // the promise of it
   }
 
   /** Give a preview that is here, or null. */
@@ -23,10 +24,19 @@ export class Live {
    *
    * @param tell is told how long it has taken, in seconds
    */
-  async get(image, frame, job, tell) {
+  get(image, frame, job, tell) {
     const key = `${image}/${frame}/${job}`;
-    if (this.held.has(key)) return this.held.get(key);
-    this.wanted = key;
+    if (this.held.has(key)) return Promise.resolve(this.held.get(key));
+    if (this.wanted !== key || !this.coming) {
+      this.wanted = key;
+      this.coming = this.poll(key, tell).finally(() => {
+        if (this.wanted === key) this.stop();
+      });
+    }
+    return this.coming;
+  }
+
+  async poll(key, tell) {
     const begun = performance.now();
     while (this.wanted === key) {
       const response = await ask(`${this.base}/previews/${key}`);
@@ -45,6 +55,7 @@ export class Live {
   /** Stop asking. */
   stop() {
     this.wanted = null;
+    this.coming = null;
   }
 
   keep(key, preview) {

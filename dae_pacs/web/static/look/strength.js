@@ -21,7 +21,8 @@ export class Strength {
     }
     const { turn } = page;
     const preview = await this.previewFor(page);
-    if (!preview || turn !== page.turn || this.value === null) return;
+    // Of many movements of the slider meanwhile, the last one counts.
+    if (!preview || turn !== page.turn || this.value !== value) return;
     page.panel.tellStrength(page);
     page.showDenoised(asFrame(page.now.original, blend(page.now.before, preview, this.value)));
   }
@@ -31,6 +32,7 @@ export class Strength {
     const { job } = page.made;
     const known = this.live.known(image, frame, job);
     if (known) return known;
+    page.panel.tellWaiting(0);
     try {
       return await this.live.get(image, frame, job, (seconds) => page.panel.tellWaiting(seconds));
     } catch (problem) {
