@@ -22,7 +22,6 @@ from dae_pacs.node.asking import (
     WhoAreYou,
 )
 from dae_pacs.node.figures import NodeFigures, figures_of
-from dae_pacs.node.looking import LookedAt, looked_at
 from dae_pacs.node.parts import Parts
 from dae_pacs.node.preview import Preview
 from dae_pacs.node.uploads import EndUpload, KeepObject
@@ -45,7 +44,6 @@ def answers_of(parts: Parts) -> Mapping[type, Answer]:
         Authenticated: partial(authenticated, parts),
         AccountsChanged: partial(accounts_changed, parts),
         Preview: parts.previews.answer,
-        LookedAt: partial(looked_at, parts),
     }
 
 

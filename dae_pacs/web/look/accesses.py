@@ -5,9 +5,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from dae_pacs.audit.events import Person
-from dae_pacs.node.looking import LookedAt
-
 _MOST_HELD: Final = 20_000
 """Sessions and studies that are remembered; what is forgotten is written down once more."""
 
@@ -19,20 +16,20 @@ class Accesses:
         self._lock = threading.Lock()
         self._told: OrderedDict[tuple[str, str, int], None] = OrderedDict()
 
-    def note(self, person: Person, session: str, *, study: int, tell: Callable[[LookedAt], object]) -> None:
+    def note(self, name: str, session: str, *, study: int, tell: Callable[[], object]) -> None:
         """See that the node knows who looks at a study, before a pixel of it leaves.
 
         Args:
-            person: who.
+            name: of the account.
             session: tells one session of that account from another.
             study: its number in the ledger.
-            tell: asks the node; what it raises is raised here, and nothing is shown.
+            tell: tells the node; what it raises is raised here, and nothing is shown.
         """
-        key = (person.name, session, study)
+        key = (name, session, study)
         with self._lock:
             if key in self._told:
                 return
-        tell(LookedAt(study, person))
+        tell()
         with self._lock:
             self._told[key] = None
             while len(self._told) > _MOST_HELD:

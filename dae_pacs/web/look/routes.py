@@ -1,5 +1,6 @@
 """The Look page and what it asks for: what there is of a study, frames, previews."""
 
+from collections import Counter
 from typing import Final
 
 from starlette.exceptions import HTTPException
@@ -9,6 +10,7 @@ from starlette.routing import BaseRoute, Route
 
 from dae_pacs.image.packet import MEDIA_TYPE
 from dae_pacs.node.preview import Preview
+from dae_pacs.node.viewing import Viewed
 from dae_pacs.spool.pairs import StudyPairs
 from dae_pacs.spool.records import Instance
 from dae_pacs.spool.states import InstanceStatus
@@ -97,9 +99,17 @@ def _image(request: Request, context: Context) -> Instance:
 
 
 def _note_access(request: Request, context: Context) -> None:
+    """Have it written down who looks at the study, before a pixel of it leaves."""
     visitor = visitor_of(request)
+
+    def tell() -> None:
+        found = _pairs(request)
+        classes = Counter(original.SOPClassUID for original in found.originals)
+        viewed = Viewed(visitor.person, found.StudyInstanceUID, found.PatientID, classes, is_whole=True)
+        context.desk.ask(viewed)
+
     session = visitor.session.csrf if visitor.session is not None else visitor.address
-    context.accesses.note(visitor.person, session, study=_number(request, "study"), tell=context.desk.ask)
+    context.accesses.note(visitor.name, session, study=_number(request, "study"), tell=tell)
 
 
 ROUTES: list[BaseRoute] = [
