@@ -76,7 +76,7 @@ def open_context(settings: Settings, desk: Desk) -> Context:
 def _provider(settings: Settings) -> "Provider | None":
     if settings.oidc.issuer is None:
         return None
-    from dae_pacs.web.provider import Provider  # noqa: PLC0415  Authlib, where there is a provider
+    from dae_pacs.web.provider import Provider  # noqa: PLC0415  its libraries, where there is a provider
 
     return Provider(settings.oidc, redirect_uri=f"{settings.web.url}/login/callback")
 

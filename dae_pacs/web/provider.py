@@ -1,5 +1,8 @@
 """Log-in by a site's identity provider: OpenID Connect, authorization code with PKCE (RFC 7636, RFC 9700)."""
 
+import base64
+import hashlib
+import secrets
 import ssl
 import threading
 import time
@@ -7,12 +10,9 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import quote_plus
 
 import httpx
-from authlib.common.security import generate_token
-from authlib.integrations.base_client import OAuthError
-from authlib.integrations.httpx_client import OAuth2Client
-from authlib.oidc.core import CodeIDToken
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
@@ -30,6 +30,12 @@ MOST_PENDING: Final = 1000
 LEEWAY_S: Final = 60
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Signatures by a key of the provider; none, and none by a shared secret."""
+
+
+_DOES_NOT_HOLD: Final = (
+    "The provider's word does not hold: wrong signature, audience, issuer or time. If it happens again, "
+    "check [oidc] and the clocks of both machines."
+)
 
 
 @dataclass(frozen=True)
@@ -70,17 +76,21 @@ class Provider:
             ServiceError: the provider does not answer, or not as one.
         """
         metadata, _ = self._description()
-        state, pending = (
-            generate_token(43),
-            _Pending(generate_token(64), generate_token(43), target, time.monotonic() + PENDING_S),
+        state = secrets.token_urlsafe(32)
+        pending = _Pending(
+            secrets.token_urlsafe(48), secrets.token_urlsafe(32), target, time.monotonic() + PENDING_S
         )
-        with self._client() as client:
-            url, _ = client.create_authorization_url(
-                str(metadata["authorization_endpoint"]),
-                state=state,
-                nonce=pending.nonce,
-                code_verifier=pending.verifier,
-            )
+        asked = {
+            "response_type": "code",
+            "client_id": self._settings.client_id,
+            "redirect_uri": self._redirect_uri,
+            "scope": " ".join(self._settings.scopes),
+            "state": state,
+            "nonce": pending.nonce,
+            "code_challenge": _challenge(pending.verifier),
+            "code_challenge_method": "S256",
+        }
+        url = httpx.URL(str(metadata["authorization_endpoint"])).copy_merge_params(asked)
         with self._lock:
             self._pending[state] = pending
             while len(self._pending) > MOST_PENDING:
@@ -100,47 +110,58 @@ class Provider:
             pending = self._pending.pop(state, None)
         if pending is None or pending.until < time.monotonic():
             raise InputError("This log-in was begun too long ago, or elsewhere. Begin again.")
-        metadata, keys = self._description()
-        try:
-            with self._client() as client:
-                token = client.fetch_token(
-                    str(metadata["token_endpoint"]), code=code, code_verifier=pending.verifier
-                )
-        except OAuthError as error:
-            raise InputError("The provider did not take the log-in. Begin again.") from error
-        except (httpx.HTTPError, ValueError) as error:
-            raise self._silent(error) from error
-        claims = self._claims(token, pending, keys)
+        metadata, _ = self._description()
+        claims = self._claims(self._token(str(metadata["token_endpoint"]), code, pending), pending)
         return Known(self._name(claims), self._role(claims), pending.target)
 
-    def _claims(self, token: Mapping[str, Any], pending: _Pending, keys: KeySet) -> Mapping[str, Any]:
+    def _token(self, endpoint: str, code: str, pending: _Pending) -> str:
+        """Change the code for an ID token, straight with the provider (RFC 6749 4.1.3)."""
+        said = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": self._redirect_uri,
+            "client_id": self._settings.client_id,
+            "code_verifier": pending.verifier,
+        }
+        secret = self._secret()
+        # Both are form-encoded before they are put together (RFC 6749 2.3.1).
+        auth = (quote_plus(self._settings.client_id), quote_plus(secret)) if secret else None
+        try:
+            with httpx.Client(verify=self._trust(), timeout=TIMEOUT_S) as client:
+                answer = client.post(endpoint, data=said, auth=auth or httpx.USE_CLIENT_DEFAULT)
+            if answer.status_code in {400, 401, 403}:
+                raise InputError("The provider did not take the log-in. Begin again.")
+            return str(answer.raise_for_status().json()["id_token"])
+        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+            raise self._silent(error) from error
+
+    def _claims(self, token: str, pending: _Pending) -> Mapping[str, Any]:
+        """Check an ID token (OpenID Connect Core 3.1.3.7), and give what it says."""
+        metadata, keys = self._description()
         try:
             try:
-                signed = jwt.decode(str(token.get("id_token", "")), keys, algorithms=list(ALGORITHMS))
-            except ValueError:  # signed by a key that is newer than our knowledge of them
+                signed = jwt.decode(token, keys, algorithms=list(ALGORITHMS))
+            except (JoseError, ValueError):  # perhaps by a key that is newer than what we know of them
                 self._described = None
                 _, keys = self._description()
-                signed = jwt.decode(str(token.get("id_token", "")), keys, algorithms=list(ALGORITHMS))
-            claims = CodeIDToken(
-                signed.claims,
-                signed.header,
-                options={
-                    "iss": {"essential": True, "value": self._settings.issuer},
-                    "aud": {"essential": True, "value": self._settings.client_id},
-                },
-                params={
-                    "nonce": pending.nonce,
-                    "client_id": self._settings.client_id,
-                    "access_token": token.get("access_token"),
-                },
-            )
-            claims.validate(leeway=LEEWAY_S)
+                signed = jwt.decode(token, keys, algorithms=list(ALGORITHMS))
+            client = self._settings.client_id
+            jwt.JWTClaimsRegistry(
+                leeway=LEEWAY_S,
+                iss={"essential": True, "value": str(metadata["issuer"])},
+                aud={"essential": True, "value": client},
+                sub={"essential": True},
+                iat={"essential": True},
+                exp={"essential": True},
+                nonce={"essential": True, "value": pending.nonce},
+            ).validate(signed.claims)
         except (JoseError, ValueError) as error:
-            raise InputError(
-                "The provider's word does not hold: wrong signature, audience, issuer or time. If it happens "
-                "again, check web.oidc and the clocks of both machines."
-            ) from error
-        return dict(claims)
+            raise InputError(_DOES_NOT_HOLD) from error
+        claims: Mapping[str, Any] = signed.claims
+        is_for_others = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
+        if claims.get("azp", None if is_for_others else client) != client:
+            raise InputError(_DOES_NOT_HOLD)
+        return claims
 
     def _name(self, claims: Mapping[str, Any]) -> str:
         name = claims.get(self._settings.name_claim) or claims["sub"]
@@ -182,19 +203,6 @@ class Provider:
         self._described = (metadata, keys, time.monotonic() + METADATA_S)
         return metadata, keys
 
-    def _client(self) -> OAuth2Client:
-        secret = self._secret()
-        return OAuth2Client(
-            self._settings.client_id,
-            secret,
-            token_endpoint_auth_method="client_secret_basic" if secret else "none",
-            scope=" ".join(self._settings.scopes),
-            redirect_uri=self._redirect_uri,
-            code_challenge_method="S256",
-            verify=self._trust(),
-            timeout=TIMEOUT_S,
-        )
-
     def _secret(self) -> str | None:
         path = self._settings.client_secret_file
         if path is None:
@@ -217,3 +225,8 @@ class Provider:
             f"The identity provider {self._settings.issuer} can't be asked ({type(error).__name__}). Try "
             "again, or log in with an account of this node."
         )
+
+
+def _challenge(verifier: str) -> str:
+    """Give what the provider holds the verifier against (RFC 7636 4.2)."""
+    return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
