@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from dae_pacs.spool.pulls import Pull, of_study
 from dae_pacs.spool.records import Instance, Job
 from dae_pacs.spool.report import Study, list_jobs, study_line
 from dae_pacs.spool.rows import INSTANCE_COLUMNS, instance_of
@@ -97,6 +98,8 @@ class Story:
     sent: tuple[Sent, ...]
     quarantined: tuple[Instance, ...]
     acts: tuple[Act, ...]
+    pulls: tuple[Pull, ...]
+    """Its series that a peer was asked for."""
 
     @property
     def is_gone(self) -> bool:
@@ -163,6 +166,7 @@ def story(connection: sqlite3.Connection, study_id: int, *, root: Path) -> Story
                 "SELECT at, account, words FROM acts WHERE StudyInstanceUID = ? ORDER BY id", uid
             )
         ),
+        pulls=tuple(of_study(connection, uid[0])),
     )
 
 

@@ -5,8 +5,16 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final, Literal
 
+from dae_pacs.spool.pulls import Pull
 from dae_pacs.spool.records import Job
-from dae_pacs.spool.states import DeliveryStatus, ImageStatus, InstanceStatus, JobStatus, Origin
+from dae_pacs.spool.states import (
+    DeliveryStatus,
+    ImageStatus,
+    InstanceStatus,
+    JobStatus,
+    Origin,
+    PullStatus,
+)
 from dae_pacs.spool.story import Images, Objects, Sent, Story
 from dae_pacs.spool.words import duration
 
@@ -23,7 +31,7 @@ class Event:
 
     at: float
     what: str
-    """received, job, sent, quarantine, act: which sign stands beside it."""
+    """asked, received, job, sent, quarantine, act: which sign stands beside it."""
     title: str
     lines: tuple[str, ...] = ()
     tone: Tone = ""
@@ -39,8 +47,38 @@ class Event:
 
 def events(story: Story) -> list[Event]:
     """Tell everything, the first thing first, what is still open last."""
-    told = [*_arrivals(story.objects), *_jobs(story), *_deliveries(story), *_acts(story)]
+    told = [
+        *requests(story.pulls),
+        *_arrivals(story.objects),
+        *_jobs(story),
+        *_deliveries(story),
+        *_acts(story),
+    ]
     return sorted(told, key=lambda event: (event.is_open, event.at))
+
+
+def requests(pulls: Sequence[Pull]) -> Iterator[Event]:
+    """Tell which series a peer was asked for, by whom and why."""
+
+    def alike(pull: Pull) -> tuple[str, ...]:
+        return pull.rule, pull.peer, pull.reason, pull.status, pull.error or ""
+
+    for _, found in groupby(sorted(pulls, key=alike), key=alike):
+        group = list(found)
+        first, count = group[0], len(group)
+        who = f"Pull rule “{first.rule}” asked" if first.rule else "A person asked"
+        title = f"{who} {first.peer} for {count} series: {first.reason}"
+        came = sum(pull.arrived or 0 for pull in group)
+        tried = f"{_objects(came)} here afterwards." if any(pull.attempts for pull in group) else ""
+        lines = tuple(words for words in (tried, first.error) if words)
+        is_open = first.status is PullStatus.WAITING
+        then = max(pull.next_try_at for pull in group) if is_open else None
+        if first.status is PullStatus.FAILED:
+            to_do = "Fetch it by hand, which says more: dae-pacs fetch."
+            yield Event(first.asked_at, "asked", title, lines, tone="bad", to_do=to_do)
+        else:
+            tone: Tone = "busy" if is_open else "ok"
+            yield Event(first.asked_at, "asked", title, lines, tone=tone, then=then, is_open=is_open)
 
 
 def _arrivals(objects: Sequence[Objects]) -> Iterator[Event]:
