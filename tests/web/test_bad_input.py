@@ -97,10 +97,10 @@ def test_forged_and_ended_sessions_are_nobodys(console):
     with console.client(Role.VIEWER) as client:
         token = client.cookies[session_cookie(console)]
         for forged in ("x" * 43, token[:-1] + ("A" if token[-1] != "A" else "B"), "", "é".encode().hex()):
-            answer = httpx.get(f"{console.url}/", cookies={session_cookie(console): forged})
+            answer = httpx.get(f"{console.url}/", timeout=30, cookies={session_cookie(console): forged})
             assert answer.status_code == 401
         client.post("/logout", data={"csrf_token": form_token(client.get("/"))})
-        replayed = httpx.get(f"{console.url}/", cookies={session_cookie(console): token})
+        replayed = httpx.get(f"{console.url}/", timeout=30, cookies={session_cookie(console): token})
         assert replayed.status_code == 401
 
 
@@ -217,7 +217,7 @@ def test_half_a_request_is_closed_in_time(console, raw):
         time.sleep(0.3)
     assert all_of(half) == all_of(silent) == b""
     assert time.monotonic() - began < 15
-    assert httpx.get(f"{console.url}/login").status_code == 200
+    assert httpx.get(f"{console.url}/login", timeout=30).status_code == 200
 
 
 def test_half_a_body_is_closed_in_time(console, raw):
@@ -242,7 +242,7 @@ def test_half_a_body_is_closed_in_time(console, raw):
 def test_requests_that_are_none_are_refused(console, raw, said):
     answer = all_of(raw(said))
     assert answer[:12] in (b"HTTP/1.1 400", b"HTTP/1.1 421", b"HTTP/1.1 431", b""), answer[:200]
-    assert httpx.get(f"{console.url}/login").status_code == 200
+    assert httpx.get(f"{console.url}/login", timeout=30).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def test_trail_tells_of_log_ins_failures_and_log_outs(console):
 
 def test_cookies_over_tls_are_for_tls_and_this_host_alone(console, authority):
     trusting = ssl.create_default_context(cafile=authority.certificate)
-    with httpx.Client(base_url=console.url, verify=trusting) as client:
+    with httpx.Client(base_url=console.url, verify=trusting, timeout=30) as client:
         answer = log_in(client, "viewer")
         cookies = answer.headers.get_list("set-cookie")
         assert answer.headers["strict-transport-security"]
@@ -100,13 +100,13 @@ def test_cookies_over_tls_are_for_tls_and_this_host_alone(console, authority):
 
 def test_plain_text_and_old_tls_get_no_answer(console):
     with pytest.raises(httpx.HTTPError):
-        httpx.get(console.url.replace("https", "http") + "/login")
+        httpx.get(console.url.replace("https", "http") + "/login", timeout=30)
     old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
     with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         old.maximum_version = ssl.TLSVersion.TLSv1_1
     with pytest.raises(httpx.HTTPError):
-        httpx.get(f"{console.url}/login", verify=old)
+        httpx.get(f"{console.url}/login", timeout=30, verify=old)
 
 
 def test_replaced_certificate_is_shown_from_then_on(console, authority, issued):
@@ -138,7 +138,7 @@ def test_way_back_from_the_provider_is_the_browsers_that_went(console, identity)
     identity[1].claims["groups"] = ["physics"]
     with console.client() as client, console.client() as other:
         there = client.get("/login/provider").headers["location"]
-        back = urlsplit(httpx.get(there).headers["location"])
+        back = urlsplit(httpx.get(there, timeout=30).headers["location"])
         path = f"{back.path}?{back.query}"
         assert other.get(path).status_code == 403
         assert other.get("/login/callback?code=x&state=").status_code == 403
