@@ -9,4 +9,5 @@ RUN_IN_ORDER = (
     "upgrade-a-model.md",
     "full-disk.md",
     "backup.md",
+    "console.md",
 )
