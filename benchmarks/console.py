@@ -1,6 +1,6 @@
 """Measure what the console costs the node: ten viewers on the live overview, and nobody at all.
 
-    python benchmarks/console.py [--pairs 10] [--slices 400] [--folder /dev/shm] [--dry]
+    python benchmarks/console.py [--pairs 10] [--slices 500] [--folder /dev/shm] [--dry]
 
 One node, one series of CT slices after another from DCMTK's dcmsend, with ten viewers and without in turn
 (with, without, without, with, ...). Each viewer is a stream of its own of what the overview's page listens
@@ -80,7 +80,7 @@ class Measured:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--pairs", type=int, default=10)
-    parser.add_argument("--slices", type=int, default=400)
+    parser.add_argument("--slices", type=int, default=500)
     parser.add_argument("--folder", type=Path, default=Path("/dev/shm"))
     parser.add_argument("--dry", action="store_true", help="print the rows and record nothing")
     given = parser.parse_args()
@@ -101,7 +101,7 @@ def _rows(folder: Path, given: argparse.Namespace) -> list[dict[str, object]]:
         url = f"http://127.0.0.1:{web_port}"
         cookies = _log_in(url)
         _await_rest(node.pid)
-        idle = _idle_percent(node.pid)
+        idle = _idle_percent(node.pid, web_port)
         measured = _measure(node, Templates(folder / "in", given.slices), given.pairs, (url, cookies))
     return [_cost_row(measured, given.slices), _idle_row(idle)]
 
@@ -226,12 +226,16 @@ def _log_in(url: str) -> dict[str, str]:
         return dict(client.cookies)
 
 
-def _idle_percent(pid: int | None) -> float:
+def _idle_percent(pid: int | None, web_port: int) -> float:
     """Give the share of one processor that the console takes while nobody looks."""
-    (console,) = [child for child in psutil.Process(pid).children() if child.nice() == NICENESS]
+    (console,) = [child for child in psutil.Process(pid).children() if _listens(child, web_port)]
     before = sum(console.cpu_times()[:2])
     time.sleep(IDLE_S)
     return 100 * (sum(console.cpu_times()[:2]) - before) / IDLE_S
+
+
+def _listens(process: psutil.Process, port: int) -> bool:
+    return any(one.laddr and one.laddr.port == port for one in process.net_connections())
 
 
 def _cost_row(measured: Measured, slices: int) -> dict[str, object]:
