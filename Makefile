@@ -41,6 +41,7 @@ benchmarks: $(SET_UP)
 	$(BIN)/python benchmarks/multiframe.py
 	$(BIN)/python benchmarks/roundtrip.py
 	$(BIN)/python benchmarks/look.py
+	$(BIN)/python benchmarks/cluster.py
 	$(BIN)/python benchmarks/results.py
 
 lint: $(SET_UP)

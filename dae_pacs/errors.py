@@ -19,6 +19,7 @@ DaePacsError
 │   └── ProtocolError       it sent what PS3.7 or PS3.8 does not allow, or more than we take
 ├── TooManyTriesError       a wrong password too often: the next try has to wait
 ├── ServiceError            the node can't start or go on (port in use, worker gone)
+│   └── ClusterError        the cluster can't be reached, or has no worker for us; later it may
 └── TrainingError           a training run can't start or go on
 
 Each message names the object, what was found, what was expected, and what the reader can do.
@@ -125,6 +126,10 @@ class TooManyTriesError(DaePacsError):
 
 class ServiceError(DaePacsError):
     """The node can't start or can't go on."""
+
+
+class ClusterError(ServiceError):
+    """The cluster can't be reached or has no worker to give: no fault of what was to be done there."""
 
 
 class TrainingError(DaePacsError):

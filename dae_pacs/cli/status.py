@@ -9,12 +9,12 @@ from pathlib import Path
 from rich.console import Console, RenderableType
 
 from dae_pacs.audit.trail import waiting
-from dae_pacs.cli import doors, tables
+from dae_pacs.cli import cluster, doors, tables
 from dae_pacs.cli.failures import OK
 from dae_pacs.cli.spool import open_ledger
 from dae_pacs.config.load import load
 from dae_pacs.config.model import Settings
-from dae_pacs.node import visitors
+from dae_pacs.node import cluster_watch, visitors
 from dae_pacs.spool.destinations import DestinationState
 from dae_pacs.spool.ledger import Ledger
 from dae_pacs.spool.records import Delivery
@@ -37,18 +37,21 @@ def run(*, config: Path | None, study: str | None, as_json: bool, limit: int) ->
     settings = load(config)
     unwritten = waiting(settings.node.spool)
     report = None if study else visitors.read(settings.node.spool / visitors.FILE_NAME)
+    away = cluster_watch.read(settings.node.spool / cluster_watch.FILE_NAME)
     with open_ledger(settings) as ledger:
         if as_json:
             facts = asdict(ledger.study_story(study)) if study else _facts(ledger, settings, limit, unwritten)
             if report is not None:
                 facts["doors"] = asdict(report)
+            if away is not None:
+                facts["cluster"] = asdict(away)
             print(json.dumps(facts, default=str, indent=2, ensure_ascii=False))
             return OK
         shown = _one_study(ledger, study) if study else _all_studies(ledger, settings, limit)
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = max(console.width, PIPE_COLUMNS)
-    for part in (*shown, *doors.parts(report)):
+    for part in (*shown, *doors.parts(report), *cluster.parts(away)):
         console.print(part)
     for target, count in unwritten.items():
         words = f"Audit trail: {count} message(s) wait for its {target}; the node's log says why."

@@ -20,15 +20,16 @@ from torch import Tensor, nn
 from dae_pacs.denoise.manifest import (
     MANIFEST,
     MAX_FILE_BYTES,
-    MAX_JSON_BYTES,
     METADATA,
     NETWORK,
     WEIGHTS,
     Read,
-    digest_of,
     entries_of,
+    identity_of,
+    number_of,
     parse_json,
     read_file,
+    read_listed,
 )
 from dae_pacs.denoise.network import build
 from dae_pacs.denoise.protocol import ModelIdentity
@@ -90,26 +91,18 @@ def check_bundle(folder: Path, read: Read) -> Bundle:
             )
     contents = {}
     for name, entry in entries.items():
-        content = _read_listed(folder.name, name, entry, read)
+        content = read_listed(folder.name, name, entry, read)
         if name in (METADATA, NETWORK, WEIGHTS):
             contents[name] = content
     metadata = parse_json(contents[METADATA], METADATA)
     network_config = parse_json(contents[NETWORK], NETWORK)
     weights = _read_weights(contents[WEIGHTS])
     _check_fit(network_config, weights)
-    settings = metadata.get("dae_pacs")
-    if not isinstance(settings, dict):
-        raise BundleError(f"Bundle {folder.name}: {METADATA} has no object 'dae_pacs' with our settings.")
-    identity = ModelIdentity(
-        name=folder.resolve().name,
-        version=_version(metadata),
-        digest=digest_of(entries),
-        default_strength=_number(settings, "default_strength", low=0, high=1),
-    )
+    identity = identity_of(folder.resolve().name, entries, metadata)
     return Bundle(
         folder=folder,
         identity=identity,
-        clamp_sigma=_number(settings, "clamp_sigma", low=0, high=MAX_CLAMP_SIGMA),
+        clamp_sigma=number_of(metadata["dae_pacs"], "clamp_sigma", low=0, high=MAX_CLAMP_SIGMA),
         metadata=metadata,
         network_config=network_config,
         weights=weights,
@@ -139,18 +132,6 @@ def write_manifest(folder: Path) -> None:
         raise BundleError(f"Bundle {folder.name}: {', '.join(missing)} is missing; the manifest comes last.")
     with durable_file(folder / MANIFEST) as file:
         file.write(json.dumps({"format": 1, "files": files}, indent=2, sort_keys=True).encode() + b"\n")
-
-
-def _read_listed(bundle: str, name: str, entry: tuple[int, str], read: Read) -> bytes:
-    size, digest = entry
-    content = read(name, MAX_JSON_BYTES if name.endswith(".json") else MAX_FILE_BYTES)
-    found = hashlib.sha256(content).hexdigest()
-    if len(content) != size or found != digest:
-        raise BundleError(
-            f"Bundle {bundle}: {name} is not what {MANIFEST} says (SHA-256 {found[:12]}…, expected "
-            f"{digest[:12]}…). Fetch the bundle again, or write its manifest if you changed it on purpose."
-        )
-    return content
 
 
 def _read_weights(content: bytes) -> dict[str, Tensor]:
@@ -185,17 +166,3 @@ def _check_fit(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None
             f"{found.get(name, 'none')}, expected {expected.get(name, 'none')}. "
             "Weights and network must come from the same training run."
         )
-
-
-def _version(metadata: Mapping[str, Any]) -> str:
-    version = metadata.get("version")
-    if not isinstance(version, str) or not version.strip():
-        raise BundleError(f"{METADATA}: version is {version!r}; expected text such as '0.1.0'.")
-    return version
-
-
-def _number(settings: Mapping[str, Any], name: str, *, low: float, high: float) -> float:
-    value = settings.get(name)
-    if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
-        raise BundleError(f"{METADATA}: dae_pacs.{name} is {value!r}; expected {low:g} to {high:g}.")
-    return float(value)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dae_pacs.denoise.bundle import Bundle, load_bundle
+from dae_pacs.denoise.calibration import calibrate
 from dae_pacs.denoise.choice import LAST_RESORT, Way, choose, last_resort
 from dae_pacs.denoise.device import choose_device
 from dae_pacs.denoise.on_device import Launched, Settings, host_memory, launch, not_finite
@@ -29,8 +30,7 @@ from dae_pacs.denoise.passes import (
     refuse_broken,
 )
 from dae_pacs.denoise.protocol import ModelIdentity
-from dae_pacs.errors import NoiseError, PixelError, ServiceError
-from dae_pacs.noise.estimate import estimate, fallback
+from dae_pacs.errors import PixelError, ServiceError
 from dae_pacs.noise.model import NoiseModel
 
 MOST_PIXELS = {"cpu": 1 << 20, "cuda": 1 << 24}
@@ -87,6 +87,10 @@ class TorchDenoiser:
         """How many pixels are worth giving at once."""
         return self._budget.batch_pixels
 
+    def side_by_side(self, pixels: int) -> int:
+        """One: a pass has all of the device."""
+        return 1
+
     def calibrate(
         self, frames: Sequence[NDArray[np.float32]], keep: Sequence[NDArray[np.bool_]]
     ) -> NoiseModel:
@@ -96,13 +100,7 @@ class TorchDenoiser:
             frames: each (rows, columns) float32, in the modality's unit.
             keep: for each frame (rows, columns) bool, True where a pixel does not count.
         """
-        try:
-            noise = estimate(frames, keep)
-        except NoiseError as reason:
-            logger.warning("noise not estimated, fallback taken", extra={"reason": str(reason)})
-            noise = fallback(frames, keep)
-        logger.debug("noise calibrated", extra={"origin": noise.origin, "patches": noise.patches})
-        return noise
+        return calibrate(frames, keep)
 
     def denoise(
         self,
@@ -287,10 +285,19 @@ def open_denoiser(bundle_folder: Path, *, device: str = "auto", threads: int | N
         BundleError: the bundle is not whole or not safe.
         ServiceError: there is no such device.
     """
+    return put_to_work(load_bundle(bundle_folder), device=str(choose_device(device)), threads=threads)
+
+
+def put_to_work(bundle: Bundle, *, device: str = "auto", threads: int | None = None) -> TorchDenoiser:
+    """Put the network of a bundle that was checked on a device; what `open_denoiser` says.
+
+    Raises:
+        ServiceError: there is no such device.
+    """
     chosen = choose_device(device)
     if threads is not None:
         torch.set_num_threads(max(threads, 1))
-    return TorchDenoiser(load_bundle(bundle_folder), device=chosen)
+    return TorchDenoiser(bundle, device=chosen)
 
 
 def _check(frames: NDArray[np.float32], keep: NDArray[np.bool_], strength: float) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from dae_pacs.denoise.protocol import ModelIdentity
 from dae_pacs.errors import BundleError
 
 MANIFEST = "manifest.json"
@@ -98,6 +99,23 @@ def read_file(folder: Path, name: str, most_bytes: int) -> bytes:
         ) from problem
 
 
+def read_listed(bundle: str, name: str, entry: tuple[int, str], read: Read) -> bytes:
+    """Read a file of a bundle whose bytes are what the manifest says.
+
+    Raises:
+        BundleError: they are others.
+    """
+    size, digest = entry
+    content = read(name, MAX_JSON_BYTES if name.endswith(".json") else MAX_FILE_BYTES)
+    found = hashlib.sha256(content).hexdigest()
+    if len(content) != size or found != digest:
+        raise BundleError(
+            f"Bundle {bundle}: {name} is not what {MANIFEST} says (SHA-256 {found[:12]}…, expected "
+            f"{digest[:12]}…). Fetch the bundle again, or write its manifest if you changed it on purpose."
+        )
+    return content
+
+
 def parse_json(content: bytes, name: str) -> dict[str, Any]:
     """Parse a file that must hold a JSON object.
 
@@ -111,3 +129,41 @@ def parse_json(content: bytes, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BundleError(f"{name}: expected a JSON object, found {type(value).__name__}.")
     return value
+
+
+def identity_of(
+    name: str, entries: Mapping[str, tuple[int, str]], metadata: Mapping[str, Any]
+) -> ModelIdentity:
+    """Say which model a bundle holds, by its manifest's entries and its metadata.
+
+    Raises:
+        BundleError: the metadata lack something, or a value is out of range.
+    """
+    settings = metadata.get("dae_pacs")
+    if not isinstance(settings, dict):
+        raise BundleError(f"Bundle {name}: {METADATA} has no object 'dae_pacs' with our settings.")
+    return ModelIdentity(
+        name=name,
+        version=_version(metadata),
+        digest=digest_of(entries),
+        default_strength=number_of(settings, "default_strength", low=0, high=1),
+    )
+
+
+def _version(metadata: Mapping[str, Any]) -> str:
+    version = metadata.get("version")
+    if not isinstance(version, str) or not version.strip():
+        raise BundleError(f"{METADATA}: version is {version!r}; expected text such as '0.1.0'.")
+    return version
+
+
+def number_of(settings: Mapping[str, Any], name: str, *, low: float, high: float) -> float:
+    """Read one of our numbers from a bundle's metadata.
+
+    Raises:
+        BundleError: it is missing or out of range.
+    """
+    value = settings.get(name)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
+        raise BundleError(f"{METADATA}: dae_pacs.{name} is {value!r}; expected {low:g} to {high:g}.")
+    return float(value)

@@ -49,6 +49,13 @@ class Denoiser(Protocol):
         """How many pixels are worth giving at once; more is cut into passes that fit."""
         ...
 
+    def side_by_side(self, pixels: int) -> int:
+        """Say how many batches of so many pixels may be given at a time, each by a thread; at least 1.
+
+        It may change from one batch to the next, as workers of a cluster come and go.
+        """
+        ...
+
     def calibrate(
         self, frames: Sequence[NDArray[np.float32]], keep: Sequence[NDArray[np.bool_]]
     ) -> NoiseModel:

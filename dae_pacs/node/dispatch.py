@@ -1,4 +1,8 @@
-"""Hand ready series to one worker process, and write down what it says of them."""
+"""Hand ready series to one worker process, and write down what it says of them.
+
+A node has one dispatcher for its own device, and several where a cluster does the work: each waits for one
+series at a time, and what one series does to its worker process touches no other.
+"""
 
 import logging
 import multiprocessing
@@ -12,6 +16,7 @@ from multiprocessing.process import BaseProcess
 from dae_pacs.failpoints import reach
 from dae_pacs.image.derive import derived_series_number
 from dae_pacs.node.bell import Bell
+from dae_pacs.node.cluster_watch import ClusterWatch
 from dae_pacs.node.events import (
     Calibrated,
     Derived,
@@ -19,6 +24,7 @@ from dae_pacs.node.events import (
     Failed,
     Finished,
     Loaded,
+    Postponed,
     Rejected,
     SeriesTask,
     Source,
@@ -26,6 +32,7 @@ from dae_pacs.node.events import (
 )
 from dae_pacs.node.tally import WorkTally
 from dae_pacs.node.worker import WorkerSettings, run_worker
+from dae_pacs.spool.backoff import backoff_s
 from dae_pacs.spool.ledger import Ledger
 from dae_pacs.spool.records import Instance, Job, NewDerived
 from dae_pacs.spool.states import JobStatus
@@ -45,6 +52,13 @@ RESTART_PAUSE_S = 1.0
 """Between a worker's death and the next one, so that a worker that can't start does not spin."""
 
 
+RAYS_EXIT_CODE = 1
+"""Of a process whose question to the cluster's head found no ear (`cluster.extra`). A decoder that runs wild
+ends by a signal."""
+LONGEST_PAUSE_S = 15.0
+"""Between two attempts to reach a cluster that is away: a look costs it nothing, and a study waits."""
+
+
 @dataclass(frozen=True)
 class DispatchSettings:
     """What the dispatcher of one worker needs to know."""
@@ -53,18 +67,36 @@ class DispatchSettings:
     ae_title: str
     lease_s: float
     job_attempts: int
+    number: int | None = None
+    """Which of several dispatchers it is; None where there is one."""
+
+    @property
+    def owner(self) -> str:
+        """Whose leases these are."""
+        return f"worker {self.worker.device}" if self.number is None else f"worker ray {self.number}"
 
 
 class Dispatcher:
     """Owns one worker process: starts it, feeds it, restarts it when it dies."""
 
-    def __init__(self, ledger: Ledger, settings: DispatchSettings, *, work: Bell, results: Bell) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        settings: DispatchSettings,
+        *,
+        work: Bell,
+        results: Bell,
+        tally: WorkTally | None = None,
+        cluster: ClusterWatch | None = None,
+    ) -> None:
         self._ledger = ledger
         self._settings = settings
         self._work = work
         self._results = results
-        self._owner = f"worker {settings.worker.device}"
-        self.tally = WorkTally()
+        self._owner = settings.owner
+        self._cluster = cluster
+        self._times_put_off = 0
+        self.tally = tally or WorkTally()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._process: BaseProcess | None = None
@@ -89,10 +121,14 @@ class Dispatcher:
         self._thread = threading.Thread(target=self._run, name=self._owner)
         self._thread.start()
 
-    def stop(self, grace_s: float) -> None:
-        """Let the job in work end within `grace_s`; otherwise it goes back to the ledger."""
+    def ask_to_stop(self) -> None:
+        """Take no other job; `stop` waits for the one in work."""
         self._stopping.set()
         self._work.ring()
+
+    def stop(self, grace_s: float) -> None:
+        """Let the job in work end within `grace_s`; otherwise it goes back to the ledger."""
+        self.ask_to_stop()
         if self._thread is not None:
             self._thread.join(grace_s)
         self._end_worker()
@@ -154,14 +190,26 @@ class Dispatcher:
         self._process = self._pipe = None
         self.tally.worker_lost()
 
-    def _lose_worker(self) -> None:
-        """Clear away a worker that died or can't be trusted any more; the next job starts another."""
-        process = self._process
+    def _lose_worker(self) -> int | None:
+        """Clear away a worker that died or can't be trusted any more; the next job starts another.
+
+        Returns:
+            Its exit code, None where that is not known.
+        """
+        process, exit_code = self._process, None
         if process is not None:
             process.join(timeout=1.0)  # its pipe closes a moment before it can be waited for
-            logger.error("worker lost", extra={"exit_code": process.exitcode})
+            exit_code = process.exitcode
+            logger.error("worker lost", extra={"exit_code": exit_code})
         self._end_worker()
         self._stopping.wait(RESTART_PAUSE_S)
+        return exit_code
+
+    def _outcome_of_death(self, exit_code: int | None) -> Failed | Postponed:
+        """Tell a worker that its series may have killed from one that Ray ended for want of a head."""
+        if self._settings.number is not None and exit_code == RAYS_EXIT_CODE:
+            return Postponed("Ray ended the worker process; it does so when the cluster's head is gone")
+        return Failed("the worker process died while it worked on this series")
 
     def _do(self, job: Job) -> None:
         reach("job.claimed")
@@ -175,8 +223,7 @@ class Dispatcher:
         try:
             outcome = self._follow(task)
         except (EOFError, OSError):
-            self._lose_worker()
-            outcome = Failed("the worker process died while it worked on this series")
+            outcome = self._outcome_of_death(self._lose_worker())
         if isinstance(outcome, Finished):
             reach("job.finishing")
             stages = outcome.stage_seconds
@@ -184,10 +231,13 @@ class Dispatcher:
             how = "failed" if ended is JobStatus.FAILED else "done"
             self.tally.job_ended(how, stages | {"whole": time.time() - started})
             logger.info("job done", extra={"job": job.id, **_rounded(stages)})
+            self._times_put_off = 0
         elif self._stopping.is_set():
             self.tally.job_ended("given back", {})
             self._ledger.release_job(job.id, self._owner)
             logger.info("job given back at shutdown", extra={"job": job.id})
+        elif isinstance(outcome, Postponed):
+            self._put_off(job, outcome.reason)
         else:
             self.tally.job_ended("failed", {})
             self._ledger.fail_job(
@@ -199,6 +249,17 @@ class Dispatcher:
             )
             logger.error("job failed", extra={"job": job.id, "why": outcome.reason})
         self._results.ring()
+
+    def _put_off(self, job: Job, reason: str) -> None:
+        """Give a job back uncounted that the cluster could not do, and leave that alone for a while."""
+        self.tally.job_ended("given back", {})
+        self._ledger.release_job(job.id, self._owner)
+        self._times_put_off += 1
+        pause_s = min(backoff_s(self._times_put_off), LONGEST_PAUSE_S)
+        logger.warning("job put off", extra={"job": job.id, "why": reason, "seconds": round(pause_s, 1)})
+        if self._cluster is not None:
+            self._cluster.is_away(reason)
+        self._stopping.wait(pause_s)
 
     def _task(self, job: Job) -> SeriesTask:
         images = self._ledger.pending_instances(job.id)
@@ -223,7 +284,7 @@ class Dispatcher:
         number = derived_series_number(images[0].SeriesNumber if images else None, taken)
         return self._ledger.set_series_number(job.id, number)
 
-    def _follow(self, task: SeriesTask) -> Finished | Failed:
+    def _follow(self, task: SeriesTask) -> Finished | Failed | Postponed:
         """Send the task and record each event until the worker says it is through.
 
         Raises:
@@ -245,7 +306,7 @@ class Dispatcher:
                 continue
             event: Event = self._pipe.recv()
             last_word = time.monotonic()
-            if isinstance(event, Finished | Failed):
+            if isinstance(event, Finished | Failed | Postponed):
                 return event
             if isinstance(event, Loaded):
                 self.tally.worker_spoke(event)
@@ -268,6 +329,8 @@ class Dispatcher:
             self._ledger.record_derived(job_id, event.instance_id, new=_as_new(event))
             self.tally.image_done("derived")
             self._results.ring()
+            if self._cluster is not None:
+                self._cluster.is_there()
 
 
 def stall_s(sources: Sequence[Source]) -> float:

@@ -101,8 +101,15 @@ class Failed:
 
 
 @dataclass(frozen=True)
+class Postponed:
+    """The task can't go on now, through no fault of its own: the cluster is away. It is tried again later."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class Underway:
-    """Some frames of an object with many were denoised: a sign of life."""
+    """Some frames of an object with many were denoised, or a cluster is waited for: a sign of life."""
 
 
-Event = Loaded | Calibrated | Derived | Rejected | Underway | Finished | Failed
+Event = Loaded | Calibrated | Derived | Rejected | Underway | Finished | Failed | Postponed

@@ -4,10 +4,12 @@ import logging
 import threading
 import time
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from functools import partial
 
 from dae_pacs.audit.events import this_process
 from dae_pacs.audit.trail import open_trail
+from dae_pacs.cluster.extra import check_installed
 from dae_pacs.config.model import Settings
 from dae_pacs.denoise.manifest import bundle_digest
 from dae_pacs.dimse.reception import Store
@@ -15,8 +17,10 @@ from dae_pacs.dimse.scp import ScpSettings, StorageSCP
 from dae_pacs.dimse.scu import PeerAddress
 from dae_pacs.errors import BundleError, SpoolError, SpoolFullError
 from dae_pacs.failpoints import reach
+from dae_pacs.node import cluster_watch
 from dae_pacs.node.auditing import Auditor
 from dae_pacs.node.bell import Bell
+from dae_pacs.node.cluster_watch import ClusterWatch
 from dae_pacs.node.commitment import Committer, report_into
 from dae_pacs.node.delivery import Courier, Spool
 from dae_pacs.node.dispatch import Dispatcher, DispatchSettings
@@ -28,6 +32,7 @@ from dae_pacs.node.pull_rules import pullers_of
 from dae_pacs.node.pulling import Here, Puller
 from dae_pacs.node.receive import Receiver
 from dae_pacs.node.retention import Keeping, Sweeper
+from dae_pacs.node.tally import WorkTally
 from dae_pacs.node.uploads import Uploads
 from dae_pacs.node.visitors import FILE_NAME
 from dae_pacs.node.web_delivery import web_destinations_of
@@ -52,11 +57,14 @@ class Node:
 
         Raises:
             BundleError: a model is missing, or has no manifest.
+            ClusterError: a cluster is to be used, and Ray is not installed.
             ConfigError: a certificate or key can't be used.
             SpoolError: the spool can't be used, another node works on it, or its ledger is damaged.
         """
         self._settings = settings
         self._digests = self._digests_of_models()
+        if settings.compute.engine == "ray":
+            check_installed()
         destinations = [*destinations_of(settings), *web_destinations_of(settings)]
         self._doors = Doors(
             settings,
@@ -88,7 +96,14 @@ class Node:
             keep=receiver.keep,
             ended=self._association_ended,
         )
-        self.dispatcher = Dispatcher(self.ledger, self._dispatch_settings(), work=work, results=results)
+        address = settings.compute.address if settings.compute.engine == "ray" else None
+        self.cluster = ClusterWatch(settings.node.spool / cluster_watch.FILE_NAME, address)
+        tally = WorkTally()
+        self.dispatchers = [
+            Dispatcher(self.ledger, each, work=work, results=results, tally=tally, cluster=self.cluster)
+            for each in self._dispatch_settings()
+        ]
+        self.dispatcher = self.dispatchers[0]  # speaks for all of them: they share their tally
         spool = Spool(self.files, self.ledger, self._audit)
         self._senders: list[Courier | Committer] = [
             Courier(spool, destination, calling_ae=settings.node.ae_title, results=results)
@@ -114,7 +129,7 @@ class Node:
             work=work,
             results=results,
             started_at=time.time(),
-            previews=Previewer(self.ledger, self._dispatch_settings().worker, folder=self.files.incoming),
+            previews=Previewer(self.ledger, self._dispatch_settings()[0].worker, folder=self.files.incoming),
         )
         self._stopping = threading.Event()
         self._clock = self._new_clock()
@@ -162,7 +177,7 @@ class Node:
         if self._clock.is_alive():
             self._clock.join()
         self.parts.previews.close()
-        self.dispatcher.stop(STOP_GRACE_S)
+        self._stop_dispatchers()
         for sender in self._senders:
             sender.stop()
         self._sweeper.stop()
@@ -183,6 +198,13 @@ class Node:
             association_ended=self._association_ended,
             attendance=self.scp.attendance,
         )
+
+    def _stop_dispatchers(self) -> None:
+        for dispatcher in self.dispatchers:
+            dispatcher.ask_to_stop()
+        deadline = time.monotonic() + STOP_GRACE_S
+        for dispatcher in self.dispatchers:
+            dispatcher.stop(max(0.0, deadline - time.monotonic()))
 
     def _reconcile(self) -> None:
         found = self.ledger.reconcile(self.files, adopt=self._receiver.adopt)
@@ -251,14 +273,16 @@ class Node:
     def _keep_threads_running(self) -> None:
         self.scp.keep_running()
         self.ledger.index.keep_running()
-        self.dispatcher.keep_running()
+        for dispatcher in self.dispatchers:
+            dispatcher.keep_running()
         for sender in (*self._senders, *self._pullers):
             sender.keep_running()
         self._sweeper.keep_running()
 
-    def _dispatch_settings(self) -> DispatchSettings:
+    def _dispatch_settings(self) -> list[DispatchSettings]:
+        """Settings of one dispatcher for this machine's device, or of several for a cluster."""
         settings = self._settings
-        return DispatchSettings(
+        alone = DispatchSettings(
             worker=WorkerSettings(
                 device=settings.model.device,
                 model=settings.model.name,
@@ -266,11 +290,15 @@ class Node:
                 spool=self.files.root,
                 log=settings.log,
                 digests=self._digests,
+                compute=settings.compute,
             ),
             ae_title=settings.node.ae_title,
             lease_s=settings.node.lease_s,
             job_attempts=settings.node.job_attempts,
         )
+        if settings.compute.engine == "local":
+            return [alone]
+        return [replace(alone, number=number + 1) for number in range(settings.compute.series)]
 
 
 def _scp_settings(settings: Settings) -> ScpSettings:

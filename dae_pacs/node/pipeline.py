@@ -25,8 +25,8 @@ from dae_pacs.image.pixel_file import pixel_file
 from dae_pacs.image.pixels import Image, decode_run, encode, open_image
 from dae_pacs.image.removed import difference
 from dae_pacs.node.events import Calibrated, Derived, Event, Finished, Rejected, SeriesTask, Source, Underway
-from dae_pacs.node.overlap import Behind, ahead, one_at_a_time
-from dae_pacs.node.runs import ObjectRuns, Run, batches
+from dae_pacs.node.overlap import Behind, ahead, one_at_a_time, side_by_side
+from dae_pacs.node.runs import ObjectRuns, Run, batches, pixels_of
 from dae_pacs.node.stopwatch import Stopwatch
 from dae_pacs.noise.model import NoiseModel
 
@@ -47,7 +47,8 @@ def denoise_series(
 ) -> None:
     """Denoise one series under one noise model, a batch of frames at a time.
 
-    The next batch is decoded and the last one written while one is denoised.
+    The next batch is decoded and the last one written while one is denoised, or as many as the denoiser takes
+    side by side.
 
     Args:
         task: the files and the rule's settings.
@@ -64,13 +65,27 @@ def denoise_series(
     if noise is not None:
         report(Calibrated(noise.to_json()))
     with Behind[list[Run]](lambda done: _write_all(work, done, report)) as writer:
-        for batch in ahead(batches(_runs(work), denoiser.batch_pixels)):
-            if noise is None:  # not one of the sampled images decoded
-                noise = _noise_of_first(work, batch, report)
-            writer.give(batch if noise is None else _denoise(work, batch, noise))
-            if not batch[-1].is_last:
+        measured = _with_noise(work, noise, report)
+        for done in side_by_side(
+            measured,
+            lambda item: _denoise(work, *item),
+            width=lambda item: denoiser.side_by_side(pixels_of(item[0])),
+            waiting=lambda: report(Underway()),
+        ):
+            writer.give(done)
+            if not done[-1].is_last:
                 report(Underway())
     report(Finished(dict(work.clock.seconds)))
+
+
+def _with_noise(
+    work: "_Work", noise: NoiseModel | None, report: Callable[[Event], None]
+) -> Iterator[tuple[list[Run], NoiseModel | None]]:
+    """Decode batch by batch; measure the noise on the first that decodes, if it is not known yet."""
+    for batch in ahead(batches(_runs(work), work.denoiser.batch_pixels)):
+        if noise is None:
+            noise = _noise_of_first(work, batch, report)
+        yield batch, noise
 
 
 class _Reader:
@@ -152,10 +167,10 @@ def _runs(work: _Work) -> Iterator[Run]:
             yield Run(source, is_last=True, error=error)
 
 
-def _denoise(work: _Work, batch: list[Run], noise: NoiseModel) -> list[Run]:
+def _denoise(work: _Work, batch: list[Run], noise: NoiseModel | None) -> list[Run]:
     """Denoise a batch; where its pixels are refused, one run at a time, to find those that are to blame."""
     decoded = [run.decoded for run in batch if run.decoded is not None]
-    if not decoded:
+    if not decoded or noise is None:
         return batch
     values = _joined([one.values for one in decoded])
     keep = _joined([one.keep for one in decoded])

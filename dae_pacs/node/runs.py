@@ -81,6 +81,11 @@ def _fit(runs: list[Run], most_pixels: int) -> bool:
     values = [run.decoded.values for run in runs if run.decoded is not None]
     return (
         len({part.shape[1:] for part in values}) <= 1
-        and sum(part.size for part in values) <= most_pixels
+        and pixels_of(runs) <= most_pixels
         and len(runs) <= MOST_RUNS
     )
+
+
+def pixels_of(runs: list[Run]) -> int:
+    """Count the pixels of a batch."""
+    return sum(run.decoded.values.size for run in runs if run.decoded is not None)

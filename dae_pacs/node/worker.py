@@ -11,21 +11,26 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydicom import Dataset
 
 from dae_pacs import failpoints
+from dae_pacs.config.compute import ComputeSettings
 from dae_pacs.config.model import LogSettings
 from dae_pacs.denoise.manifest import bundle_digest
-from dae_pacs.denoise.protocol import Denoiser
-from dae_pacs.errors import BundleError, DaePacsError
+from dae_pacs.denoise.protocol import Denoiser, DeviceState
+from dae_pacs.errors import BundleError, ClusterError, DaePacsError
 from dae_pacs.log import configure
 from dae_pacs.node.child import die_with_the_node
-from dae_pacs.node.events import Event, Failed, Loaded, SeriesTask, Source
+from dae_pacs.node.events import Event, Failed, Loaded, Postponed, SeriesTask, Source
 from dae_pacs.node.pipeline import denoise_series
 from dae_pacs.privacy import log_crashes, seal_process, where
 from dae_pacs.resources import find_bundle
 from dae_pacs.spool.files import SpoolFiles
+
+if TYPE_CHECKING:
+    from dae_pacs.cluster.foreman import Foreman
 
 LARGE_PAGES = ("THP_MEM_ALLOC_ENABLE", "1")
 """Torch reads this at its first large array: a forward pass then spends a fifth less of the processor's time,
@@ -46,6 +51,7 @@ class WorkerSettings:
     log: LogSettings
     digests: Mapping[str, str] = field(default_factory=dict)
     """What each model was when the node started: a worker that is started again takes no other."""
+    compute: ComputeSettings = field(default_factory=ComputeSettings)
 
 
 def run_worker(pipe: Connection, settings: WorkerSettings) -> None:
@@ -81,6 +87,8 @@ def _do(task: SeriesTask, models: "Models", files: SpoolFiles, report: Callable[
 
     try:
         denoise_series(task, models.get(task.model), report, name_file=name_file)
+    except ClusterError as error:
+        report(Postponed(str(error)))
     except DaePacsError as error:
         report(Failed(str(error)))
     except OSError as error:
@@ -99,6 +107,7 @@ class Models:
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
         self._held: dict[str, Denoiser] = {}
+        self._foreman: Foreman | None = None
 
     def get(self, name: str) -> Denoiser:
         """Give the denoiser of a bundle.
@@ -107,12 +116,10 @@ class Models:
             BundleError: there is no such bundle, or it is not what its manifest says.
         """
         if name not in self._held:
-            from dae_pacs.denoise.engine import open_denoiser  # noqa: PLC0415  torch, in the worker alone
-
             folder = find_bundle(name, self._settings.models_folder)
             self._refuse_another(name, folder)
-            self._held[name] = open_denoiser(folder, device=self._settings.device)
-            logger.info("model loaded", extra={"model": name, "device": self._settings.device})
+            self._held[name] = self._open(folder)
+            logger.info("model loaded", extra={"model": name, "device": self._where})
         return self._held[name]
 
     def standing(self, reason: str) -> Loaded:
@@ -121,15 +128,36 @@ class Models:
         Args:
             reason: why that model could not be loaded; empty where it could.
         """
-        from dae_pacs.denoise.device import device_state  # noqa: PLC0415  torch, in the worker alone
-
         name = self._settings.model
         held = self._held.get(name)
-        try:
-            device = device_state(self._settings.device)
-        except DaePacsError:  # then no model could be loaded, and the reason says why
-            device = None
+        device = self._device() if self._settings.compute.engine == "local" else DeviceState(self._where)
         return Loaded(name, None if held is None else held.identity, device, "" if held else reason)
+
+    def _device(self) -> DeviceState | None:
+        from dae_pacs.denoise.device import device_state  # noqa: PLC0415  torch, in the worker alone
+
+        try:
+            return device_state(self._settings.device)
+        except DaePacsError:  # then no model could be loaded, and the reason says why
+            return None
+
+    @property
+    def _where(self) -> str:
+        compute = self._settings.compute
+        return self._settings.device if compute.engine == "local" else f"cluster {compute.address}"
+
+    def _open(self, folder: Path) -> Denoiser:
+        """Hold the model in this process, or have the cluster hold it; torch and ray where they are used."""
+        if self._settings.compute.engine == "ray":
+            from dae_pacs.cluster.denoiser import ClusterDenoiser  # noqa: PLC0415
+            from dae_pacs.cluster.extra import start  # noqa: PLC0415
+
+            if self._foreman is None:
+                self._foreman = start(self._settings.compute)
+            return ClusterDenoiser(folder, self._foreman, in_flight_mb=self._settings.compute.in_flight_mb)
+        from dae_pacs.denoise.engine import open_denoiser  # noqa: PLC0415
+
+        return open_denoiser(folder, device=self._settings.device)
 
     def _refuse_another(self, name: str, folder: Path) -> None:
         started_with = self._settings.digests.get(name)

@@ -148,7 +148,10 @@ def promote_ready(connection: sqlite3.Connection, now: float, *, quiet_s: float,
 
 
 def claim(connection: sqlite3.Connection, owner: str, *, lease_s: float, now: float) -> Job | None:
-    """Give a ready job to a worker: the most urgent, and among equals that of the source whose turn it is."""
+    """Give a ready job to a worker: the most urgent, and among equals that of the source whose turn it is.
+
+    Outputs of one series are made one after the other: the first measures the noise for all of them.
+    """
     job_id = turns.take(connection, now)
     if job_id is None:
         return None

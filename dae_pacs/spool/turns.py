@@ -12,8 +12,13 @@ from typing import Final
 
 from dae_pacs.spool.backoff import LONGEST_BACKOFF_S
 
-_DUE: Final = "(not_before <= :now OR not_before > :beyond)"
-"""Beyond twice the longest pause only if the clock was set back meanwhile."""
+_DUE: Final = """
+    (not_before <= :now OR not_before > :beyond)
+    AND NOT EXISTS (SELECT 1 FROM jobs AS busy WHERE busy.status = 'running' AND busy.rule = jobs.rule
+                    AND busy.SeriesInstanceUID = jobs.SeriesInstanceUID
+                    AND busy.StudyInstanceUID = jobs.StudyInstanceUID)"""
+"""Beyond twice the longest pause only if the clock was set back meanwhile. Another output of the same series
+waits for the one in work, which measures the noise for all of them."""
 
 _ALL: Final = 1e300
 """Beyond every clock: bytes."""

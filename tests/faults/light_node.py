@@ -23,6 +23,9 @@ class MeanOfFour:
     identity = ModelIdentity(name="mean_of_four", version="1", digest="0" * 64, default_strength=0.5)
     batch_pixels = 1  # one image at a time, so that a failpoint is reached as often as there are images
 
+    def side_by_side(self, pixels: int) -> int:
+        return 1
+
     def calibrate(
         self, frames: Sequence[NDArray[np.float32]], keep: Sequence[NDArray[np.bool_]]
     ) -> NoiseModel:

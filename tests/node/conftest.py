@@ -24,6 +24,9 @@ class MeanOfFour:
     def __init__(self) -> None:
         self.calibrations: list[int] = []
 
+    def side_by_side(self, pixels: int) -> int:
+        return 1
+
     def calibrate(
         self, frames: Sequence[NDArray[np.float32]], keep: Sequence[NDArray[np.bool_]]
     ) -> NoiseModel:

@@ -3,7 +3,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from dae_pacs.node.overlap import Behind, ahead
+from dae_pacs.node import overlap
+from dae_pacs.node.overlap import Behind, ahead, side_by_side
 
 PATIENCE_S = 20.0
 
@@ -117,3 +118,60 @@ def test_failure_of_the_giver_counts_more_than_that_behind():
 
     with pytest.raises(ValueError, match="the model"):
         give_and_fail()
+
+
+def test_items_side_by_side_come_in_order_however_long_each_takes():
+    second = threading.Event()
+
+    def work(item: int) -> int:
+        if item == 0:
+            assert second.wait(PATIENCE_S), "another is worked on meanwhile"
+        if item == 1:
+            second.set()
+        return item * 10
+
+    made = side_by_side(iter(range(6)), work, width=lambda _: 3, waiting=lambda: None)
+    assert list(made) == [0, 10, 20, 30, 40, 50]
+
+
+def test_no_more_items_are_taken_than_there_is_room_for():
+    taken: list[int] = []
+    go_on = threading.Event()
+
+    def items() -> Iterator[int]:
+        for k in range(8):
+            taken.append(k)
+            yield k
+
+    def work(item: int) -> int:
+        assert go_on.wait(PATIENCE_S)
+        return item
+
+    made = side_by_side(items(), work, width=lambda _: 3, waiting=go_on.set)
+    overlap_word_s, overlap.WORD_S = overlap.WORD_S, 0.3
+    try:
+        assert next(made) == 0
+    finally:
+        overlap.WORD_S = overlap_word_s
+    assert taken == [0, 1, 2, 3], "three at work, and the one that waits for room"
+    assert list(made) == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_room_for_one_means_this_thread():
+    here = threading.get_ident()
+    made = side_by_side(
+        iter(range(3)), lambda _: threading.get_ident(), width=lambda _: 1, waiting=lambda: None
+    )
+    assert set(made) == {here}
+
+
+def test_what_fails_side_by_side_is_raised_in_its_turn():
+    def work(item: int) -> int:
+        if item == 1:
+            raise OSError("no such disk")
+        return item
+
+    made = side_by_side(iter(range(4)), work, width=lambda _: 3, waiting=lambda: None)
+    assert next(made) == 0
+    with pytest.raises(OSError, match="no such disk"):
+        next(made)

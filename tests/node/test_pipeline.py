@@ -165,6 +165,7 @@ class Batched:
     def __init__(self, inner, *, slices: int, fail=None) -> None:
         self.inner, self.identity, self.calibrate = inner, inner.identity, inner.calibrate
         self.batch_pixels = slices * 64 * 64
+        self.side_by_side = inner.side_by_side
         self.fail = fail or (lambda _frames, _count: None)
         self.batches: list[int] = []
 

@@ -78,3 +78,17 @@ def test_clocks_of_sources_that_have_nothing_waiting_are_forgotten(spool):
     with spool.ledger._database.reading() as connection:
         (count,) = connection.execute("SELECT count(*) FROM turns").fetchone()
     assert count <= 2
+
+
+def test_outputs_of_one_series_are_made_one_after_the_other(spool):
+    plan = Plan(action="denoise", rule="all", destinations=("PACS",), strengths=(1.0,))
+    spool.keep("1.1", plan, StudyInstanceUID="2.1", SeriesInstanceUID="3.1", received_at=100.0)
+    other = Plan(action="denoise", rule="all", destinations=("PACS",))
+    spool.keep("1.2", other, StudyInstanceUID="2.2", SeriesInstanceUID="3.2", received_at=101.0)
+    spool.ledger.promote_ready(2000.0, **SOON)
+
+    first, second = (spool.ledger.claim_job(f"w{k}", lease_s=60, now=2000.0) for k in range(2))
+    assert (first.StudyInstanceUID, second.StudyInstanceUID) == ("2.1", "2.2")
+    assert spool.ledger.claim_job("w2", lease_s=60, now=2000.0) is None
+    spool.ledger.release_job(first.id, "w0")
+    assert spool.ledger.claim_job("w2", lease_s=60, now=2000.0).StudyInstanceUID == "2.1"

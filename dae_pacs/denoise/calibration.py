@@ -1,0 +1,29 @@
+"""Measure the noise of one acquisition group, or bound the harm where it can't be told. Costs no torch."""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dae_pacs.errors import NoiseError
+from dae_pacs.noise.estimate import estimate, fallback
+from dae_pacs.noise.model import NoiseModel
+
+logger = logging.getLogger(__name__)
+
+
+def calibrate(frames: Sequence[NDArray[np.float32]], keep: Sequence[NDArray[np.bool_]]) -> NoiseModel:
+    """Do what `protocol.Denoiser.calibrate` says, in the same way wherever the network runs.
+
+    Args:
+        frames: each (rows, columns) float32, in the modality's unit.
+        keep: for each frame (rows, columns) bool, True where a pixel does not count.
+    """
+    try:
+        noise = estimate(frames, keep)
+    except NoiseError as reason:
+        logger.warning("noise not estimated, fallback taken", extra={"reason": str(reason)})
+        noise = fallback(frames, keep)
+    logger.debug("noise calibrated", extra={"origin": noise.origin, "patches": noise.patches})
+    return noise
