@@ -1,6 +1,7 @@
 """Bodies of requests come with a bound on their size, and on the silence within them."""
 
 import asyncio
+import time
 from collections.abc import MutableMapping
 from typing import Any, Final
 
@@ -10,6 +11,8 @@ from starlette.types import Receive
 
 FORM_BYTES: Final = 256_000
 """More than any form of ours holds."""
+SLOWEST_BYTES_PER_S: Final = 1000
+"""A body that trickles in more slowly than any network does holds a connection for no good."""
 
 
 def bounded(request: Request, *, most_bytes: int | None, silence_s: float) -> Request:
@@ -32,6 +35,7 @@ def bounded(request: Request, *, most_bytes: int | None, silence_s: float) -> Re
 def _bounded(receive: Receive, most_bytes: int | None, silence_s: float) -> Receive:
     taken = 0
     is_whole = False
+    began = time.monotonic()
 
     async def part() -> MutableMapping[str, Any]:  # Any: ASGI's messages
         nonlocal taken, is_whole
@@ -40,16 +44,20 @@ def _bounded(receive: Receive, most_bytes: int | None, silence_s: float) -> Rece
         try:
             message = await asyncio.wait_for(receive(), silence_s)
         except TimeoutError:
-            raise HTTPException(
-                408, f"Nothing came for {silence_s:.0f} s.", headers={"Connection": "close"}
-            ) from None
+            raise _too_slow(f"Nothing came for {silence_s:.0f} s.") from None
         taken += len(message.get("body", b""))
         is_whole = not message.get("more_body", False)
         if most_bytes is not None and taken > most_bytes:
             raise _too_long(most_bytes)
+        if not is_whole and taken < SLOWEST_BYTES_PER_S * (time.monotonic() - began - silence_s):
+            raise _too_slow(f"Less than {SLOWEST_BYTES_PER_S} bytes came in a second.")
         return message
 
     return part
+
+
+def _too_slow(words: str) -> HTTPException:
+    return HTTPException(408, words, headers={"Connection": "close"})
 
 
 def _too_long(most_bytes: int) -> HTTPException:

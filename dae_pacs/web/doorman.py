@@ -66,13 +66,18 @@ def by_cookie(connection: HTTPConnection) -> Visitor | None:
     token = connection.cookies.get(cookie_name(context.settings))
     if token is None:
         return None
-    session = context.sessions.find(token, is_click=LIVE_HEADER not in connection.headers)
+    session = context.sessions.find(token, is_click=not _refreshes_itself(connection))
     if session is None:
         return None
     if not is_vouched_for(context, session):
         context.sessions.end(token)
         return None
     return Visitor(session.name, session.role, address_of(connection), session)
+
+
+def _refreshes_itself(connection: HTTPConnection) -> bool:
+    """Tell whether a page asks by itself: by a script that says so, or for a stream of events."""
+    return LIVE_HEADER in connection.headers or "text/event-stream" in connection.headers.get("accept", "")
 
 
 def is_vouched_for(context: Context, session: Session) -> bool:

@@ -147,8 +147,8 @@ def _turned_away(request: Request, visitor: Visitor | None, *, by: By, role: Rol
         raise HTTPException(401, "Say who you are.", headers={"WWW-Authenticate": challenge})
     if "hx-request" in request.headers:
         return Response(status_code=401, headers={"HX-Redirect": "/login"})
-    if request.method in _SAFE and "text/html" in request.headers.get("accept", ""):
-        path = request.url.path
+    if "text/html" in request.headers.get("accept", ""):
+        path = request.url.path if request.method in _SAFE else "/"
         target = "/login" if path == "/" else f"/login?next={quote(path, safe='/')}"
         return RedirectResponse(target, status_code=303)
     raise HTTPException(401, "Log in first.")

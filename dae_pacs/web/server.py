@@ -102,6 +102,7 @@ def _config(app: object, web: WebSettings) -> uvicorn.Config:
         timeout_graceful_shutdown=_LAST_ANSWERS_S,
         h11_max_incomplete_event_size=HEADERS_BYTES,
     )
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # strangers must not be able to fill the log
     config.load()
     config.ssl = tls_of(web)
     return config

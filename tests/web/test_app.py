@@ -71,3 +71,9 @@ def test_viewer_logs_in_and_out_in_a_browser(open_page):
     page.wait_for_url("**/login")
     page.goto("/")
     assert page.url.endswith("/login")
+
+
+def test_form_of_a_session_that_is_over_leads_to_the_login_page(console):
+    with console.client() as client:
+        answer = client.post("/logout", headers={"Accept": "text/html"})
+        assert (answer.status_code, answer.headers["location"]) == (303, "/login")

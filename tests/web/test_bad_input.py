@@ -226,6 +226,20 @@ def test_half_a_body_is_closed_in_time(console, raw):
     assert all_of(connection)[:12] == b"HTTP/1.1 408"
 
 
+def test_body_that_trickles_is_closed_in_time(console, raw):
+    lines = ("Content-Type: application/x-www-form-urlencoded", "Content-Length: 1000")
+    connection = raw(head(console, "POST", "/login", *lines))
+    connection.settimeout(0.2)
+    for _ in range(100):
+        try:
+            connection.sendall(b"x")
+            answer = connection.recv(12)
+            break
+        except TimeoutError:
+            continue
+    assert answer == b"HTTP/1.1 408"
+
+
 @pytest.mark.parametrize(
     "said",
     [

@@ -46,7 +46,7 @@ def console(start_console, identity, issued, tmp_path_factory):
     secret.write_text("a secret")
     web = (
         f'[web]\nport = {port}\nurl = "https://127.0.0.1:{port}"\n'
-        f'certificate = "{issued.certificate}"\nkey = "{issued.key}"'
+        f'certificate = "{issued.certificate}"\nkey = "{issued.key}"\nproxies = ["127.0.0.1"]'
     )
     settings = CONFIGURATION.replace("[web]\nport = 0", web)
     return start_console(settings + EXTRA.format(issuer=provider.issuer, secret=secret))
@@ -80,12 +80,13 @@ def test_trail_tells_of_log_ins_failures_and_log_outs(console):
         log_in(client, "hunter2 in the wrong field", "wrong password here")
         log_in(client, "viewer")
         client.post("/logout", data={"csrf_token": form_token(client.get("/"))})
-        client.get("/login")
-    assert events(console, before + 4)[before : before + 4] == [
+        log_in(client, "viewer", **{"X-Forwarded-For": "203.0.113.9"})
+    assert events(console, before + 5)[before : before + 5] == [
         ("Login", "4", "viewer", "127.0.0.1"),
         ("Login", "4", "(unknown account)", "127.0.0.1"),
         ("Login", "0", "viewer", "127.0.0.1"),
         ("Logout", "0", "viewer", "127.0.0.1"),
+        ("Login", "0", "viewer", "203.0.113.9"),
     ]
 
 
