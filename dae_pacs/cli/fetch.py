@@ -28,7 +28,7 @@ from dae_pacs.cli import tables
 from dae_pacs.cli.failures import FAILED, INTERRUPTED, OK, say_error
 from dae_pacs.cli.fetch_app import FetchOptions
 from dae_pacs.cli.fetch_folder import Folder
-from dae_pacs.cli.fetch_targets import Goal, IntoFolder, IntoNode, ThroughFolder, check_node
+from dae_pacs.cli.fetch_targets import Goal, IntoFolder, IntoNode, NoNode, ThroughFolder, check_node
 from dae_pacs.cli.peers import resolve
 from dae_pacs.cli.spool import open_ledger
 from dae_pacs.config import moments
@@ -45,6 +45,7 @@ from dae_pacs.node.pull_rules import asked_of
 from dae_pacs.node.pulling import Asked
 from dae_pacs.node.ways import ByGet, ByMove, ByWeb, Dicom, Way
 from dae_pacs.node.web_peers import service_of
+from dae_pacs.spool.files import LEDGER_NAME
 
 _MOST_NAMED: Final = 500
 _PAUSE_S: Final = 20.0
@@ -179,7 +180,9 @@ class _Fetching:
             return IntoFolder(folder), folder
         if not options.dry_run:
             check_node(settings)
-        node = IntoNode(settings, held.enter_context(open_ledger(settings)))
+        node: IntoNode | NoNode = NoNode()
+        if not options.dry_run or (settings.node.spool / LEDGER_NAME).exists():
+            node = IntoNode(settings, held.enter_context(open_ledger(settings)))
         if by == "move":
             return node, None
         through = ThroughFolder(settings, node, held)

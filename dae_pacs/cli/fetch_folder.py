@@ -16,7 +16,7 @@ from dae_pacs.errors import SpoolError
 from dae_pacs.image.header import Summary, read_header, summarise
 
 _LARGEST_BYTES = 16 << 30
-_PART = ".part"
+_PART = ".fetching-{}.part"
 
 
 class FolderFile:
@@ -68,7 +68,7 @@ class Folder:
         """
         self.root = root
         root.mkdir(parents=True, exist_ok=True)
-        for left in root.glob(f"*{_PART}"):
+        for left in root.glob(_PART.format("*")):
             left.unlink(missing_ok=True)
         self._on_kept = on_kept
         self.count = 0
@@ -88,7 +88,7 @@ class Folder:
 
     def _open(self) -> FolderFile:
         try:
-            return FolderFile(self.root / f"{secrets.token_hex(16)}{_PART}")
+            return FolderFile(self.root / _PART.format(secrets.token_hex(16)))
         except OSError as error:
             raise SpoolError(f"{self.root}: can't be written: {error.strerror}") from error
 

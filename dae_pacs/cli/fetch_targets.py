@@ -66,6 +66,21 @@ class IntoFolder:
         """Nothing: the files say it."""
 
 
+class NoNode:
+    """A node that never ran: nothing is there."""
+
+    def held(self, series: Series) -> frozenset[str]:
+        """Nothing."""
+        return frozenset()
+
+    def came(self, series: Series, expected: int) -> Came:
+        """Nothing."""
+        return Came(0)
+
+    def note(self, series: Series, peer: str, *, came: Came, error: str | None) -> None:
+        """There is no ledger to write to."""
+
+
 class IntoNode:
     """The node that runs beside this command, and its ledger."""
 
@@ -99,7 +114,7 @@ class IntoNode:
 class ThroughFolder:
     """Objects that come to this command, which hands them on to the node, a series at a time."""
 
-    def __init__(self, settings: Settings, node: IntoNode, held: ExitStack) -> None:
+    def __init__(self, settings: Settings, node: IntoNode | NoNode, held: ExitStack) -> None:
         """Make a folder of a moment, for our eyes only; it goes with `held`."""
         self._own = own_address(settings)
         self._calling_ae = settings.node.ae_title

@@ -5,7 +5,7 @@ series of another study or another patient must not be fetched in the place of t
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -20,6 +20,7 @@ STUDY_KEYS: Final = (
     "StudyDate",
     "StudyDescription",
     "ModalitiesInStudy",
+    "NumberOfStudyRelatedInstances",
 )
 SERIES_KEYS: Final = (
     "StudyInstanceUID",
@@ -122,13 +123,21 @@ class Instance:
     SOPClassUID: str
 
 
-def list_series(search: Search, wanted: Wanted, *, most: int) -> Listing:
+def list_series(
+    search: Search,
+    wanted: Wanted,
+    *,
+    most: int,
+    is_known: Callable[[str, str], bool] = lambda _study, _instances: False,
+) -> Listing:
     """Ask for studies, and for the series of each.
 
     Args:
         search: whom.
         wanted: what.
         most: series, at most; asking ends with them.
+        is_known: tells of a study and the number of its objects, as the peer tells it, that its series need
+            not be asked for; it is called for each study.
 
     Raises:
         PeerError: it can't be asked, or refuses.
@@ -140,6 +149,8 @@ def list_series(search: Search, wanted: Wanted, *, most: int) -> Listing:
         if len(found) >= most:
             is_cut = True
             break
+        if is_known(study["StudyInstanceUID"], study["NumberOfStudyRelatedInstances"]):
+            continue
         keys = _asking(SERIES_KEYS, StudyInstanceUID=study["StudyInstanceUID"])
         if len(wanted.modalities) == 1:
             keys["Modality"] = wanted.modalities[0]

@@ -85,6 +85,9 @@ class Puller:
         self._thread: threading.Thread | None = None
         self._cut: Callable[[], None] | None = None
         self._rests_until = 0.0
+        self._known: dict[str, str] = {}
+        """Studies whose series were asked for, and how many objects the peer said that each has: while that
+        stays so, it is not asked for its series again."""
 
     @property
     def name(self) -> str:
@@ -193,8 +196,16 @@ class Puller:
             self._look_for_priors()
             return
         wanted = wanted_of(rule, datetime.now().astimezone())
-        found = self._listed(wanted)
-        self._wish(found.series, f"pull rule {rule.name}")
+        seen: dict[str, str] = {}
+
+        def is_known(study: str, instances: str) -> bool:
+            seen[study] = instances
+            return bool(instances) and self._known.get(study) == instances
+
+        found = self._listed(wanted, is_known)
+        added = self._wish(found.series, f"pull rule {rule.name}")
+        # What did not fit into this look is asked for again with the next.
+        self._known = seen if added < rule.most_at_once and not found.is_cut else {}
         self._pulls.looked(rule.name, now=time.time())
         self._pulls.worked(rule.name)
 
@@ -213,27 +224,27 @@ class Puller:
         self._pulls.looked(rule.name, now=time.time())
         self._pulls.worked(rule.name)
 
-    def _listed(self, wanted: Wanted) -> Listing:
+    def _listed(
+        self, wanted: Wanted, is_known: Callable[[str, str], bool] = lambda _study, _instances: False
+    ) -> Listing:
         self._here.audit.queried(self._asked.ae_title, self._asked.host, wanted.keys())
         with self._way.search(self._may_go_on) as search:
-            found = list_series(search, wanted, most=_MOST_LISTED)
+            found = list_series(search, wanted, most=_MOST_LISTED, is_known=is_known)
         fields = {"series": len(found.series), "foreign": found.foreign, "cut": found.is_cut}
         logger.info("peer asked what it has", extra=self._fields() | fields)
         return found
 
-    def _wish(self, series: tuple[Series, ...], reason: str) -> None:
+    def _wish(self, series: tuple[Series, ...], reason: str) -> int:
         """Note what is to be fetched; of more than one look may add, the rest comes with the next look."""
         wishes = [
             Wish(one.StudyInstanceUID, one.SeriesInstanceUID, one.instances, reason, one.PatientID)
             for one in series
         ]
-        added, now = 0, time.time()
-        for wish in wishes:
-            if added >= self._rule.most_at_once:
-                break
-            added += self._pulls.wish(self._rule.name, self._rule.peer, wishes=[wish], now=now)
+        rule = self._rule
+        added = self._pulls.wish(rule.name, rule.peer, wishes=wishes, now=time.time(), most=rule.most_at_once)
         if added:
             logger.info("series to be fetched", extra=self._fields() | {"count": added})
+        return added
 
     def _fetch(self, pull: Pull) -> None:
         """Fetch one series, or what is missing of it, and rest as long as that asks for.

@@ -103,12 +103,24 @@ class Pulls:
         with self._database.reading() as connection:
             return _is_ours(connection, StudyInstanceUID, SeriesInstanceUID)
 
-    def wish(self, rule: str, peer: str, *, wishes: Sequence[Wish], now: float) -> int:
-        """Note which series are to be pulled, save what is ours, is here, or was asked for; says how many."""
-        if not wishes:
+    def wish(
+        self, rule: str, peer: str, *, wishes: Sequence[Wish], now: float, most: int | None = None
+    ) -> int:
+        """Note which series are to be pulled, save what is ours, is here, or was asked for; says how many.
+
+        Args:
+            rule: who wishes.
+            peer: of whom.
+            wishes: for what; the first ones first.
+            now: seconds since 1970.
+            most: at most so many new ones.
+        """
+        with self._database.reading() as connection:
+            new = [wish for wish in wishes if _is_wanted(connection, peer, wish)][:most]
+        if not new:
             return 0
         with self._database.writing() as connection:
-            return sum(_wish(connection, rule, peer, wish=wish, now=now) for wish in wishes)
+            return sum(_wish(connection, rule, peer, wish=wish, now=now) for wish in new)
 
     def due(self, rule: str, *, now: float, limit: int) -> list[Pull]:
         """List what a rule is to pull now, what waited longest first."""
@@ -289,27 +301,37 @@ def _is_ours(connection: sqlite3.Connection, study: str, series: str) -> bool:
     return connection.execute(query, (study, series)).fetchone() is not None
 
 
-def _wish(connection: sqlite3.Connection, rule: str, peer: str, *, wish: Wish, now: float) -> bool:
-    study, series = wish.StudyInstanceUID, wish.SeriesInstanceUID
-    if _is_ours(connection, study, series):
-        return False
-    row = connection.execute(
+def _row(connection: sqlite3.Connection, peer: str, wish: Wish) -> sqlite3.Row | None:
+    row: sqlite3.Row | None = connection.execute(
         "SELECT id, status, announced FROM pulls"
         " WHERE StudyInstanceUID = ? AND SeriesInstanceUID = ? AND peer = ?",
-        (study, series, peer),
+        (wish.StudyInstanceUID, wish.SeriesInstanceUID, peer),
     ).fetchone()
+    return row
+
+
+def _is_wanted(connection: sqlite3.Connection, peer: str, wish: Wish) -> bool:
+    """Tell whether a series is neither ours, nor here, nor asked for before, save that it has grown since."""
+    study, series = wish.StudyInstanceUID, wish.SeriesInstanceUID
+    row = _row(connection, peer, wish)
     if row is not None:
         has_grown = None not in (wish.announced, row["announced"]) and wish.announced > row["announced"]
-        if row["status"] == PullStatus.WAITING or not has_grown:
-            return False
+        return has_grown and row["status"] != PullStatus.WAITING
+    here = _count_of_known(connection, study, series)
+    return not (here and here >= (wish.announced or 0)) and not _is_ours(connection, study, series)
+
+
+def _wish(connection: sqlite3.Connection, rule: str, peer: str, *, wish: Wish, now: float) -> bool:
+    if not _is_wanted(connection, peer, wish):
+        return False  # it came to be known meanwhile, or is wished for twice
+    row = _row(connection, peer, wish)
+    if row is not None:
         connection.execute(
             "UPDATE pulls SET status = 'waiting', announced = ?, attempts = 0, next_try_at = ? WHERE id = ?",
             (wish.announced, now, row["id"]),
         )
         return True
-    here = _count_of_known(connection, study, series)
-    if here and here >= (wish.announced or 0):
-        return False
+    study, series = wish.StudyInstanceUID, wish.SeriesInstanceUID
     connection.execute(
         "INSERT INTO pulls (rule, peer, StudyInstanceUID, SeriesInstanceUID, PatientID, reason, status,"
         " announced, next_try_at, asked_at) VALUES (?, ?, ?, ?, ?, ?, 'waiting', ?, ?, ?)",

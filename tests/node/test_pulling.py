@@ -109,6 +109,8 @@ def test_nothing_is_fetched_twice_and_what_grows_is_completed(archive, run_node)
         _upload(archive, objects[2:])
         _until(lambda: [one for one in _pulled(node, study) if one.arrived == 4])
         assert (before, node.scp.attendance.attended().objects) == (2, 2)
+        (puller,) = node._pullers
+        assert puller._known == {study.uid: "4"}
 
 
 def test_priors_of_a_study_that_arrives_are_fetched_the_latest_first(tmp_path, archive, run_node):
