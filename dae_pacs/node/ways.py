@@ -22,7 +22,7 @@ from dae_pacs.dimse.identifiers import UTF_8
 from dae_pacs.dimse.reception import Incoming, SpoolFile
 from dae_pacs.dimse.refusals import Answer, of_error
 from dae_pacs.dimse.retrieval import Progress, Retrieved, Target, Watch
-from dae_pacs.errors import DaePacsError, InputError, PeerError
+from dae_pacs.errors import InputError, SpoolError
 from dae_pacs.image.header import read_header, summarise
 from dae_pacs.node.catalogue import Instance, Search, Series
 
@@ -267,15 +267,15 @@ class _Taking:
             if file is None:
                 raise InputError("an object without a data set")
             answer = self._receiving.store.keep(self._incoming(unwrapping.close(), file))
-        except PeerError:
-            _drop(file)
-            raise
-        except (DaePacsError, OSError) as error:
+        except (InputError, SpoolError, OSError) as error:
             of_error(error, association=self._association)
             _drop(file)
             for _rest in part.chunks:
                 pass
             return False
+        except BaseException:  # the connection's errors are told by whoever opened it
+            _drop(file)
+            raise
         return answer.status == statuses.SUCCESS
 
     def _opened(self, meta: part10.FileMeta) -> SpoolFile:
