@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import BinaryIO, Final, Protocol, runtime_checkable
 from urllib.parse import urlsplit
@@ -252,30 +252,33 @@ class _Taking:
             self._receiving.association_ended(self._association)
 
     def _one(self, part: ReceivedPart) -> bool:
-        file: SpoolFile | None = None
+        """Take one object; False where it is none of those that are kept."""
         try:
-            unwrapping, size_bytes = Unwrapping(), 0
+            return self._kept(part)
+        except (InputError, SpoolError, OSError) as error:
+            of_error(error, association=self._association)
+            for _rest in part.chunks:
+                pass
+            return False
+
+    def _kept(self, part: ReceivedPart) -> bool:
+        """Write one object as it comes, and have it kept; nothing is left of one that does not come whole."""
+        unwrapping, size_bytes = Unwrapping(), 0
+        file: SpoolFile | None = None
+        with ExitStack() as held:
             for chunk in part.chunks:
                 data = unwrapping.feed(chunk)
                 if unwrapping.meta is not None and file is None:
                     file = self._opened(unwrapping.meta)
+                    held.callback(file.discard)  # harmless once it is kept
+                size_bytes += len(data)
+                if size_bytes > self._receiving.store.max_object_bytes:
+                    raise InputError("an object larger than this node takes")
                 if file is not None and data:
-                    size_bytes += len(data)
-                    if size_bytes > self._receiving.store.max_object_bytes:
-                        raise InputError("an object larger than this node takes")
                     file.write(data)
             if file is None:
                 raise InputError("an object without a data set")
             answer = self._receiving.store.keep(self._incoming(unwrapping.close(), file))
-        except (InputError, SpoolError, OSError) as error:
-            of_error(error, association=self._association)
-            _drop(file)
-            for _rest in part.chunks:
-                pass
-            return False
-        except BaseException:  # the connection's errors are told by whoever opened it
-            _drop(file)
-            raise
         return answer.status == statuses.SUCCESS
 
     def _opened(self, meta: part10.FileMeta) -> SpoolFile:
@@ -298,8 +301,3 @@ class _Taking:
             transfer_syntax_uid=meta.transfer_syntax_uid,
             file=file,
         )
-
-
-def _drop(file: SpoolFile | None) -> None:
-    if file is not None:
-        file.discard()
