@@ -139,6 +139,16 @@ def until(true: Callable[[], Any], timeout_s: float = 60.0) -> Any:
     return found
 
 
+RENDER = """async ([values, type, voi]) => {
+  const { render } = await import("/static/look/grey.js");
+  const kinds = { i1: Int8Array, i2: Int16Array, u2: Uint16Array, i4: Int32Array };
+  Object.assign(kinds, { f4: Float32Array, f8: Float64Array });
+  const stored = kinds[type].from(values);
+  const pixels = new Uint32Array(stored.length);
+  render({ type, slope: 0.5, intercept: -3, modality_table: null }, stored, voi, false, pixels);
+  return Array.from(pixels, (pixel) => pixel & 255);
+}"""
+
 READ_CANVAS = """([pane, left, top, width, height]) => {
   const canvas = document.querySelector(`canvas[data-pane=${pane}]`);
   const { left: x, top: y } = canvas.dataset;

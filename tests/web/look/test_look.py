@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from look_study import (
     CONFIGURATION,
+    RENDER,
     Looked,
     choose,
     draw_rectangle,
@@ -72,6 +73,32 @@ def test_greys_are_those_of_the_standard(
             expected = 255 - expected if is_inverse else expected
             assert np.abs(pixels(page, pane, values.shape) - expected).max() <= 1
     assert 20 < expected.mean() < 235
+
+
+VOI = {
+    "SIGMOID": lambda x: 1 / (1 + np.exp(-4 * (x - 10) / 50)),
+    "LINEAR_EXACT": lambda x: np.clip((x - 10) / 50 + 0.5, 0, 1),
+    "LINEAR": lambda x: np.clip((x - 9.5) / 49 + 0.5, 0, 1),
+}
+
+
+def test_every_function_and_stored_type_is_rendered(page: Page) -> None:
+    for kind in ("i1", "i2", "u2", "i4", "f4", "f8"):
+        stored = np.arange(0 if kind == "u2" else -100, 120).astype(kind)
+        for name, function in VOI.items():
+            voi = {"centre": 10, "width": 50, "function": name}
+            told = page.evaluate(RENDER, [stored.tolist(), kind, voi])
+            assert np.abs(np.array(told) - function(stored * 0.5 - 3.0) * 255).max() <= 1, (kind, name)
+
+
+def test_a_voi_lut_maps_whole_values_and_holds_at_its_ends(page: Page) -> None:
+    entries = [0, 1000, 3000, 4095]
+    for kind in ("i2", "f4"):
+        stored = np.arange(-20, 20).astype(kind)
+        told = page.evaluate(RENDER, [stored.tolist(), kind, {"first": -5, "bits": 12, "entries": entries}])
+        values = np.floor(stored * 0.5 - 3.0 + 0.5).astype(int)
+        expected = np.array(entries)[np.clip(values + 5, 0, 3)] / 4095 * 255
+        assert np.abs(np.array(told) - expected).max() <= 1
 
 
 def test_the_wipe_divides_original_and_denoised(page: Page, looked: Looked) -> None:

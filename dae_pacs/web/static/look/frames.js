@@ -44,6 +44,7 @@ export class Frames {
     this.base = base;
     this.mostBytes = mostBytes;
     this.bytes = 0;
+    this.next = null; // what is being fetched ahead
     this.held = new Map(); // key: promise; the order is that of their last use
   }
 
@@ -73,9 +74,13 @@ export class Frames {
     return entry.promise;
   }
 
-  /** Fetch frames that will probably be wanted next; what goes wrong is told when they are. */
+  /** Fetch frames that will probably be wanted next, until others are; what goes wrong is told when they are. */
   async ahead(places) {
-    for (const [image, frame] of places) await this.get(image, frame).catch(() => null);
+    this.next = places;
+    for (const [image, frame] of places) {
+      if (this.next !== places) return;
+      await this.get(image, frame).catch(() => null);
+    }
   }
 
   async fetch(key) {
