@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from look_study import (
     CONFIGURATION,
     RENDER,
@@ -262,6 +263,8 @@ def test_the_chart_shows_the_spectra_of_both(page: Page) -> None:
     expect(page.locator("[data-nps-note]")).to_contain_text("of 32 × 32 pixels")
     expect(page.locator("[data-chart]")).to_contain_text("Denoised")
     page.locator("[data-logarithmic]").check()
+    found = Axe().run(page).response["violations"]
+    assert [one["id"] for one in found if one["impact"] in {"serious", "critical"}] == []
     expect(page.locator("[data-chart] canvas")).to_be_visible()
 
 
