@@ -8,7 +8,7 @@ from pydicom.tag import Tag
 from pydicom.uid import UID
 
 from dae_pacs import __version__
-from dae_pacs.cli import conformance_query
+from dae_pacs.cli import conformance_query, conformance_web
 from dae_pacs.cli.conformance_words import (
     ANSWERS,
     CHANGES,
@@ -41,7 +41,8 @@ In the structure of PS3.2 annex N. What is not said to be supported is not suppo
 
 dae-pacs is a node beside a PACS. It receives studies by C-STORE, keeps them, makes a denoised series of
 those images that a rule of the site names, and sends the derived series by C-STORE. Originals are never
-changed. It queries and retrieves as a user, and offers neither to others; it has no print and no worklist.
+changed. It queries and retrieves as a user; what it holds it offers over DICOMweb alone (section 4.9). It
+has no print and no worklist.
 
 ### 1.1 Network services
 
@@ -230,6 +231,8 @@ def _commitment() -> Iterator[str]:
     yield from table(("Information model", "UID"), conformance_query.classes())
     yield from table(("Level", "Keys that are asked for"), conformance_query.keys())
     yield from table(("Status", "Meaning", "What follows"), conformance_query.outcomes())
+    yield conformance_web.WORDS
+    yield from table(("Failure Reason", "Meaning"), list(conformance_web.reasons()))
 
 
 def _network_and_configuration() -> str:
@@ -289,7 +292,7 @@ the node listens on this machine alone (`node.bind`). Logs carry no patient data
 
 Audit Trail Message Format Profile (PS3.15 A.5), where `audit.file` or `audit.syslog` is set: Application
 Activity, Query, Begin Transferring DICOM Instances, DICOM Instances Transferred, DICOM Instances Accessed
-(D), DICOM Study Deleted, Security Alert; [audit.md](audit.md) says when, and what each names. Audit Trail
+(D, R), DICOM Study Deleted, Security Alert; [audit.md](audit.md) says when, and what each names. Audit Trail
 Message Transmission Profiles SYSLOG-TLS (A.6) and SYSLOG-UDP (A.7), by `audit.syslog` and
 `audit.syslog_transport`: no structured data, MSGID `DICOM+RFC3881`, facility 10, severity 5; the
 receiver's certificate is always verified. The schema is not extended; a message has fewer than 32768

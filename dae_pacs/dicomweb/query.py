@@ -151,15 +151,25 @@ def _fits(found: str, wanted: str, vr: str) -> bool:
             return False
     if vr == "PN":
         found, wanted = found.casefold().rstrip("^"), wanted.casefold().rstrip("^")
-    if "*" not in wanted and "?" not in wanted:
-        return found == wanted
-    return re.fullmatch(_pattern(wanted), found, re.DOTALL) is not None
+    return _is_like(found, wanted)
 
 
-def _pattern(wanted: str) -> str:
-    """Write a pattern of DICOM as a regular expression; stars in a row are one, so that none costs much."""
-    parts = (re.escape(part) for part in re.split(r"\*+", wanted))
-    return ".*?".join(part.replace(r"\?", ".") for part in parts)
+def _is_like(found: str, pattern: str) -> bool:
+    """Match wildcards in steps: at worst the product of both lengths, whoever made the pattern."""
+    place = at = back = 0
+    star = -1
+    while at < len(found):
+        if place < len(pattern) and pattern[place] == "*":
+            star, back = place, at
+            place += 1
+        elif place < len(pattern) and pattern[place] in ("?", found[at]):
+            place, at = place + 1, at + 1
+        elif star >= 0:
+            back += 1
+            place, at = star + 1, back
+        else:
+            return False
+    return not pattern[place:].strip("*")
 
 
 def _vr(path: str) -> str:

@@ -14,10 +14,11 @@ from typing import Final
 from dae_pacs.spool.records import Instance
 from dae_pacs.spool.rows import INSTANCE_COLUMNS, instance_of
 
-_HELD: Final = "i.status IN ('kept', 'passed_over')"
+# That an object is not in quarantine says nothing new; it tells SQLite that the index by UID serves.
+_HELD: Final = "i.status IN ('kept', 'passed_over') AND i.status <> 'quarantined'"
 _NOT_OURS_AGAIN: Final = (
     "NOT (i.origin = 'received' AND EXISTS (SELECT 1 FROM instances AS o WHERE o.SOPInstanceUID ="
-    " i.SOPInstanceUID AND o.origin = 'derived' AND o.status = 'kept'))"
+    " i.SOPInstanceUID AND o.origin = 'derived' AND o.status = 'kept' AND o.status <> 'quarantined'))"
 )
 _ON_STUDY: Final = frozenset({"StudyInstanceUID", "PatientID", "AccessionNumber", "StudyDate"})
 _ON_SERIES: Final = _ON_STUDY | {"SeriesInstanceUID", "Modality", "SeriesDescription", "SeriesNumber"}
