@@ -62,7 +62,7 @@ def completed(text: str) -> str:
     """Complete a fragment by the rule: a peer that it names and does not describe is one on this machine."""
     values = tomllib.loads(text)
     named = {name for rule in values.get("rules", ()) for name in rule.get("destinations", ())}
-    missing = sorted(named - set(values.get("peers", {})))
+    missing = sorted(named - {*values.get("peers", {}), *values.get("web_peers", {})})
     peers = [f'[peers.{name}]\nae_title = "PACS"\nhost = "127.0.0.1"\nport = 104\n' for name in missing]
     return "\n".join([text, *peers])
 
