@@ -85,7 +85,7 @@ def reasons(answer: httpx.Response) -> list[int]:
 
 
 def until(true: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not (found := true()):
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
