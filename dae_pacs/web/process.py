@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
@@ -58,6 +59,9 @@ class WebProcess:
         ours, theirs = context.Pipe()
         process = context.Process(target=_run, args=(theirs, self._settings), name="console", daemon=True)
         process.start()
+        if process.pid is not None:
+            with suppress(OSError):  # it may have ended already
+                os.setpriority(os.PRIO_PROCESS, process.pid, NICENESS)  # from its imports on
         theirs.close()
         self._process, self._pipe, self._started_at = process, ours, time.monotonic()
         self._desk.serve(ours)
@@ -103,7 +107,6 @@ def _run(pipe: Connection, settings: Settings) -> None:
     """Be the console's process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the node decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    os.nice(NICENESS)
     die_with_the_node()
     seal_process()
     configure(settings.log)
