@@ -79,7 +79,10 @@ def retry(parts: Parts, request: Retry) -> Retried:
     hurried -= retried.deliveries  # which wait by now, too
     parts.work.ring()
     parts.results.ring()
-    words = f"Requeued {retried.jobs} job(s) with {retried.images} image(s), {retried.deliveries} deliveries."
+    words = (
+        f"Requeued {retried.jobs} job(s) with {retried.images} image(s), {retried.deliveries} deliveries"
+        f"{f'; {hurried} more that waited are tried at once' if hurried > 0 else ''}."
+    )
     scope = f"study {request.study}" if request.study else "all studies"
     parts.audit.person_did(request.person, USE_OF_RESTRICTED_FUNCTION, f"Console, {scope}: {words}")
     if request.study is not None:

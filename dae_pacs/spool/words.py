@@ -63,9 +63,10 @@ def duration(seconds: float) -> str:
 
 def breaker_words(breaker: Breaker, failures: int, *, then: str) -> str:
     """Say whether a destination works; `then` says when it is tried again ("in 5 min")."""
+    failed = "failed once" if failures == 1 else f"failed {failures} times"
     return {
         Breaker.CLOSED: "works",
         Breaker.PAUSED: f"failing, tried again {then}",
-        Breaker.OPEN: f"failed {failures} times, one object is tried {then}",
-        Breaker.HALF_OPEN: f"failed {failures} times, one object is tried now",
+        Breaker.OPEN: f"{failed}, one object is tried {then}",
+        Breaker.HALF_OPEN: f"{failed}, one object is tried now",
     }[breaker]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dae_pacs.errors import DaePacsError
+from dae_pacs.spool.destinations import Breaker
 from dae_pacs.spool.overview import Overview
 from dae_pacs.spool.search import Found
 from dae_pacs.web.context import Context
@@ -26,6 +27,28 @@ class Snapshot:
     free_mb: float | None
     """On the spool's disk; None where it can't be asked."""
     minimum_free_mb: float
+
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """What needs somebody and is of no one study, in words."""
+        found = [
+            f"{one.name} does not take what it is owed: {one.error or 'no reason is known'}"
+            for one in self.overview.destinations
+            if one.breaker in (Breaker.OPEN, Breaker.HALF_OPEN) and (one.waiting or one.sending)
+        ]
+        found += [
+            f"{one.name} is owed objects and is not in the configuration. Put it back under peers, or: "
+            f"dae-pacs drop {one.name}"
+            for one in self.overview.destinations
+            if not one.is_configured and (one.waiting or one.uncommitted or one.dead)
+        ]
+        if self.is_disk_short:
+            found.append("The spool's disk is nearly full: below node.minimum_free_mb nothing more is taken.")
+        if self.seen is None:
+            found.append("The node does not answer the console; it may still receive. See its log.")
+        elif self.seen.reason:
+            found.append(f"No model is loaded, so nothing is denoised: {self.seen.reason}")
+        return tuple(found)
 
     @property
     def is_disk_short(self) -> bool:

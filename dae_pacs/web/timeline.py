@@ -249,7 +249,10 @@ def _delivery(sent: Sent, what: str) -> Event:
             title = f"{what} on the way to {sent.destination}"
             return Event(sent.created_at, "sent", title, tone="busy", is_open=True)
         case DeliveryStatus.WAITING:
-            lines = [f"Tried {sent.tries} times. {sent.error}"] if sent.error else []
+            tried = (
+                "" if not sent.tries else "Tried once: " if sent.tries == 1 else f"Tried {sent.tries} times: "
+            )
+            lines = [f"{tried}{sent.error}"] if sent.error else []
             title = f"{what} waiting for {sent.destination}"
             tone: Tone = "warn" if sent.error else "busy"
             return Event(
