@@ -128,6 +128,21 @@ def test_a_study_arrives_live(pacs_and_node, page, tmp_path):
     shoot(page, "overview")
 
 
+def test_original_and_denoised_are_compared(page):
+    page.goto("/")
+    page.locator("#latest a").first.click()
+    page.get_by_role("link", name="Look", exact=True).click()
+    expect(page.locator("#look")).to_have_attribute("aria-busy", "false")
+    canvas = page.locator("canvas[data-pane=main]")
+    seen = canvas.screenshot()
+    page.get_by_label("Wipe: original to the left of it").fill("90")
+    page.get_by_label("Width").fill("80")
+    page.get_by_label("Width").press("Enter")
+    page.wait_for_timeout(300)  # drawn with the next frames of the screen
+    assert canvas.screenshot() != seen
+    shoot(page, "look")
+
+
 def test_a_failed_delivery_is_retried_from_the_page(pacs_and_node, page, tmp_path):
     pacs, node, _url = pacs_and_node
     page.goto("/")
