@@ -26,6 +26,8 @@ _CONTEXTS: Final[tuple[Context, ...]] = tuple(
 )
 _AFTER_CANCEL: Final = 1000
 """Answers that a peer may still give after C-CANCEL, which crosses them on the wire; then it is cut off."""
+_CANCEL_S: Final = 5.0
+"""For the last answer to what was cancelled; then the association is aborted."""
 _LONGEST_TEXT: Final = 1024
 """Of one element: a peer must not fill our memory with a name."""
 _LOOK_S: Final = 0.5
@@ -107,12 +109,13 @@ class Finder:
             now = time.monotonic()
             if cancelled_since is None and (now > ends_by or not self._may_go_on()):
                 requestor.cancel(context, message_id)
-                cancelled_since = 0
+                cancelled_since, silent_until = 0, now + _CANCEL_S
             if not requestor.hears(_LOOK_S) and now < silent_until:
                 continue
             within_s = max(_LOOK_S, silent_until - now)
             reply, data = requestor.next_reply(field, context, message_id, within_s=within_s)
-            silent_until = time.monotonic() + bounds.silence_s
+            patience_s = bounds.silence_s if cancelled_since is None else _CANCEL_S
+            silent_until = time.monotonic() + patience_s
             if not retrieval_statuses.is_pending(reply.status):
                 return self._ended(reply, found, is_cut=cancelled_since is not None)
             if cancelled_since is not None:

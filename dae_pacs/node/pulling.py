@@ -167,9 +167,9 @@ class Puller:
         rule = self._rule
         if rule.hours is not None and not moments.is_within(rule.hours, datetime.now().astimezone()):
             return f"outside its hours ({rule.hours})"
-        free_mb = self._here.files.free_mb()
-        if free_mb < self._here.least_free_mb:
-            return f"the disk is low: {free_mb:.0f} MB are free, {self._here.least_free_mb:.0f} are wanted"
+        if self._here.files.free_mb() < self._here.least_free_mb:
+            # The same words each time, since a change of them is written down.
+            return f"the disk is low: less than {self._here.least_free_mb:.0f} MB are free"
         if self._pulls.backlog(most=rule.most_waiting) >= rule.most_waiting:
             return f"{rule.most_waiting} jobs or deliveries of this node wait"
         return ""

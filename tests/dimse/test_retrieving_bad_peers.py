@@ -127,6 +127,23 @@ def test_a_peer_that_falls_silent_is_given_up():
         finder.find("STUDY", KEYS, finding.Bounds(silence_s=0.6))
 
 
+def test_a_query_that_is_not_wanted_any_more_holds_nobody_up(monkeypatch):
+    monkeypatch.setattr(finding, "_CANCEL_S", 0.2)
+
+    def find(_event):
+        time.sleep(4)
+        yield 0x0000, None
+
+    started = time.monotonic()
+    with (
+        archive(FIND, find=find) as peer,
+        finding.finder(peer, calling_ae="US", may_go_on=lambda: False) as finder,
+        pytest.raises(PeerError, match="no answer within"),
+    ):
+        finder.find("STUDY", KEYS, finding.Bounds(silence_s=30))
+    assert time.monotonic() - started < 25
+
+
 @pytest.mark.parametrize(
     ("status", "words"),
     [
