@@ -1,6 +1,6 @@
 """Measure batches through workers of a Ray cluster on this machine, against one worker and the local engine.
 
-    python benchmarks/cluster.py [--batches 12] [--rounds 5]
+    python benchmarks/cluster.py [--batches 10] [--rounds 4]
 
 Two clusters: one has a worker of one core, the other has two. Batches of two made-up CT slices of 512x512, as
 the node forms them, go from memory to the workers and back, as many at a time as the node's pipeline keeps
@@ -56,8 +56,8 @@ class Driver:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--batches", type=int, default=12)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batches", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=4)
     options = parser.parse_args()
     with ExitStack() as running, tempfile.TemporaryDirectory() as name:
         drivers = _drivers(running, Path(name))

@@ -137,7 +137,8 @@ def _handler(file: Path | None) -> logging.Handler:
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
-    return {key: value for key, value in vars(record).items() if key not in _STANDARD}
+    found = vars(record).items()  # what begins with _ is a library's own: Ray puts its time on every record
+    return {key: value for key, value in found if key not in _STANDARD and not key.startswith("_")}
 
 
 def _time(record: logging.LogRecord) -> str:

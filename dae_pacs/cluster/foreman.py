@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -78,14 +79,23 @@ class Foreman:
         self.batch_pixels: dict[str, int] = {}
         """How many pixels a worker takes at a time, by digest; read by any thread."""
         self._closing = False
-        self._thread = threading.Thread(target=self._run, name="foreman", daemon=True)
-        self._thread.start()
+        self._starting = threading.Lock()
+        self._thread = self._new_thread()
 
     def give(self, parcel: Parcel, batch: Batch) -> "Future[Clean]":
         """Hand over a batch; for any thread. What went wrong is raised by the future, as an error of ours."""
         order = Order(parcel, batch)
         self._inbox.put(lambda: self._take(order))
+        with self._starting:
+            if not self._thread.is_alive() and not self._closing:
+                logger.critical("foreman died, starting another")
+                self._thread = self._new_thread()
         return order.answer
+
+    def _new_thread(self) -> threading.Thread:
+        thread = threading.Thread(target=self._run, name="foreman", daemon=True)
+        thread.start()
+        return thread
 
     def close(self) -> None:
         """Leave the cluster; what is under way is told so."""
@@ -93,16 +103,19 @@ class Foreman:
         self._thread.join()
 
     def _run(self) -> None:
-        self._join()
-        look_at = time.monotonic()
-        while not self._closing:
-            try:
-                self._inbox.get(timeout=max(0.0, look_at - time.monotonic()))()
-            except queue.Empty:
-                look_at = time.monotonic() + LOOK_S
-                self._guarded(self._look)
-            self._guarded(self._hand_out)
-            self.workers = 0 if self._crew is None else self._crew.ready
+        try:
+            self._join()
+            look_at = time.monotonic()
+            while not self._closing:
+                with suppress(queue.Empty):
+                    self._inbox.get(timeout=max(0.0, look_at - time.monotonic()))()
+                if time.monotonic() >= look_at:
+                    look_at = time.monotonic() + LOOK_S
+                    self._guarded(self._look)
+                self._guarded(self._hand_out)
+                self.workers = 0 if self._crew is None else self._crew.ready
+        finally:
+            self._lose("this process left it")
 
     def _guarded(self, step: Callable[[], None]) -> None:
         try:
@@ -112,7 +125,6 @@ class Foreman:
 
     def _close(self) -> None:
         self._closing = True
-        self._lose("this process ends")
 
     def _join(self) -> None:
         """Join the cluster, or tell all who wait that it is away."""
