@@ -33,7 +33,7 @@ def check(config: Path | None) -> int:
     node = settings.node
     console.print(
         f"{node.ae_title} at {_where(settings)}, spool {node.spool}, "
-        f"peers: {', '.join(settings.peers) or 'none'}, rules: {len(settings.rules)}.",
+        f"peers: {', '.join(settings.destinations) or 'none'}, rules: {len(settings.rules)}.",
         markup=False,
     )
     for words in warnings(settings):

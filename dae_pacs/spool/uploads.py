@@ -55,7 +55,7 @@ def take_over(files: SpoolFiles, name: str) -> IncomingFile:
 
 
 def sweep(files: SpoolFiles, *, older_than_s: float = 0.0) -> int:
-    """Delete uploads that nobody is at work on; says how many.
+    """Delete uploads, and copies made for a retrieval, that nobody is at work on; says how many.
 
     Args:
         files: of the spool.
@@ -64,11 +64,14 @@ def sweep(files: SpoolFiles, *, older_than_s: float = 0.0) -> int:
     Raises:
         SpoolError: the disk refuses.
     """
-    count, before = 0, time.time() - older_than_s
+    count, now = 0, time.time()
     try:
-        for path in files.incoming.glob(f"*{SUFFIX}"):
+        # Copies of a moment are made by the node, too: only old ones are surely nobody's.
+        left = [path for suffix in (SUFFIX, ".tmp") for path in files.incoming.glob(f"*{suffix}")]
+        for path in left:
             try:
-                if older_than_s and path.stat().st_mtime > before:
+                age_s = older_than_s if path.suffix == SUFFIX else max(older_than_s, ABANDONED_S)
+                if age_s and path.stat().st_mtime > now - age_s:
                     continue
                 path.unlink()
             except FileNotFoundError:

@@ -129,6 +129,9 @@ def test_what_a_killed_process_left_is_swept(door: Door) -> None:
     torn, fresh = open_upload(door.files), open_upload(door.files)
     torn.write(b"half an object" * 100)
     os.utime(torn.path, (1, 1))
+    copy = door.files.incoming / "copy.tmp"
+    copy.touch()
+    os.utime(copy, (1, 1))
     door.uploads.sweep()
     assert door.left() == [fresh.path.name]
     door.uploads.end_all()
