@@ -24,6 +24,8 @@ from dae_pacs.node.events import (
     Failed,
     Finished,
     Loaded,
+    Pause,
+    Paused,
     Postponed,
     Rejected,
     SeriesTask,
@@ -236,6 +238,10 @@ class Dispatcher:
             self.tally.job_ended("given back", {})
             self._ledger.release_job(job.id, self._owner)
             logger.info("job given back at shutdown", extra={"job": job.id})
+        elif isinstance(outcome, Paused):
+            self.tally.job_ended("given back", {})
+            self._ledger.release_job(job.id, self._owner)
+            logger.info("job paused for a more urgent one", extra={"job": job.id})
         elif isinstance(outcome, Postponed):
             self._put_off(job, outcome.reason)
         else:
@@ -284,7 +290,7 @@ class Dispatcher:
         number = derived_series_number(images[0].SeriesNumber if images else None, taken)
         return self._ledger.set_series_number(job.id, number)
 
-    def _follow(self, task: SeriesTask) -> Finished | Failed | Postponed:
+    def _follow(self, task: SeriesTask) -> Finished | Paused | Failed | Postponed:
         """Send the task and record each event until the worker says it is through.
 
         Raises:
@@ -295,10 +301,14 @@ class Dispatcher:
         self._pipe.send(task)
         patience_s = stall_s(task.sources)
         last_word = time.monotonic()
+        is_asked_to_pause = False
         while True:
             if not self._beat(task.job_id):
                 self._end_worker()
                 return Failed("its lease ran out, and another worker has it")
+            if not is_asked_to_pause and self._ledger.is_overtaken(task.job_id, now=time.time()):
+                self._pipe.send(Pause(task.job_id))
+                is_asked_to_pause = True
             if not self._pipe.poll(min(5.0, self._settings.lease_s / 4)):
                 if time.monotonic() - last_word > patience_s:
                     self._end_worker()
@@ -306,7 +316,7 @@ class Dispatcher:
                 continue
             event: Event = self._pipe.recv()
             last_word = time.monotonic()
-            if isinstance(event, Finished | Failed | Postponed):
+            if isinstance(event, Finished | Paused | Failed | Postponed):
                 return event
             if isinstance(event, Loaded):
                 self.tally.worker_spoke(event)

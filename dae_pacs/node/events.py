@@ -55,6 +55,13 @@ class Loaded:
 
 
 @dataclass(frozen=True)
+class Pause:
+    """To the worker: leave a task after the image in work, something more urgent is waiting."""
+
+    job_id: int
+
+
+@dataclass(frozen=True)
 class Calibrated:
     """The noise of the series was measured."""
 
@@ -94,6 +101,11 @@ class Finished:
 
 
 @dataclass(frozen=True)
+class Paused:
+    """The worker left the task between two images, as it was asked to; the others are still to do."""
+
+
+@dataclass(frozen=True)
 class Failed:
     """The task could not go on; it is tried again, or given up after a few attempts."""
 
@@ -112,4 +124,4 @@ class Underway:
     """Some frames of an object with many were denoised, or a cluster is waited for: a sign of life."""
 
 
-Event = Loaded | Calibrated | Derived | Rejected | Underway | Finished | Failed | Postponed
+Event = Loaded | Calibrated | Derived | Rejected | Underway | Finished | Paused | Failed | Postponed

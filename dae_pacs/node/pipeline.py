@@ -24,7 +24,17 @@ from dae_pacs.image.derive import Derivation, derive_header
 from dae_pacs.image.pixel_file import pixel_file
 from dae_pacs.image.pixels import Image, decode_run, encode, open_image
 from dae_pacs.image.removed import difference
-from dae_pacs.node.events import Calibrated, Derived, Event, Finished, Rejected, SeriesTask, Source, Underway
+from dae_pacs.node.events import (
+    Calibrated,
+    Derived,
+    Event,
+    Finished,
+    Paused,
+    Rejected,
+    SeriesTask,
+    Source,
+    Underway,
+)
 from dae_pacs.node.overlap import Behind, ahead, one_at_a_time, side_by_side
 from dae_pacs.node.runs import ObjectRuns, Run, batches, pixels_of
 from dae_pacs.node.stopwatch import Stopwatch
@@ -43,7 +53,12 @@ PixelType = TypeVar("PixelType", bound=np.generic)
 
 
 def denoise_series(
-    task: SeriesTask, denoiser: Denoiser, report: Callable[[Event], None], *, name_file: NameFile
+    task: SeriesTask,
+    denoiser: Denoiser,
+    report: Callable[[Event], None],
+    *,
+    name_file: NameFile,
+    may_go_on: Callable[[], bool] = lambda: True,
 ) -> None:
     """Denoise one series under one noise model, a batch of frames at a time.
 
@@ -55,17 +70,20 @@ def denoise_series(
         denoiser: the model, already on its device.
         report: told at once of every image that is done or rejected, and at the end of the seconds spent.
         name_file: where each derived object goes.
+        may_go_on: asked before each image is read; once it says no, those in work are finished and the rest
+            is left.
 
     Raises:
         OSError: a result can't be written.
         ServiceError: the device can't go on.
     """
+    way = _Way(task.sources, may_go_on)
     work, report = _Work(task, denoiser, name_file, _Reader(), Stopwatch()), one_at_a_time(report)
     noise = _noise_of(work)
     if noise is not None:
         report(Calibrated(noise.to_json()))
     with Behind[list[Run]](lambda done: _write_all(work, done, report)) as writer:
-        measured = _with_noise(work, noise, report)
+        measured = _with_noise(work, _runs(work, way), noise, report)
         for done in side_by_side(
             measured,
             lambda item: _denoise(work, *item),
@@ -75,14 +93,31 @@ def denoise_series(
             writer.give(done)
             if not done[-1].is_last:
                 report(Underway())
-    report(Finished(dict(work.clock.seconds)))
+    report(Paused() if way.is_left else Finished(dict(work.clock.seconds)))
+
+
+class _Way:
+    """The sources of a task in their order, until somebody says stop."""
+
+    def __init__(self, sources: Sequence[Source], may_go_on: Callable[[], bool]) -> None:
+        self._sources = sources
+        self._may_go_on = may_go_on
+        self.is_left = False
+        """Whether it ended before the last source."""
+
+    def __iter__(self) -> Iterator[Source]:
+        for source in self._sources:
+            if not self._may_go_on():
+                self.is_left = True
+                return
+            yield source
 
 
 def _with_noise(
-    work: "_Work", noise: NoiseModel | None, report: Callable[[Event], None]
+    work: "_Work", runs: Iterator[Run], noise: NoiseModel | None, report: Callable[[Event], None]
 ) -> Iterator[tuple[list[Run], NoiseModel | None]]:
     """Decode batch by batch; measure the noise on the first that decodes, if it is not known yet."""
-    for batch in ahead(batches(_runs(work), work.denoiser.batch_pixels)):
+    for batch in ahead(batches(runs, work.denoiser.batch_pixels)):
         if noise is None:
             noise = _noise_of_first(work, batch, report)
         yield batch, noise
@@ -153,8 +188,8 @@ def _sample(work: _Work, source: Source) -> tuple[list[NDArray[np.float32]], lis
     return [run.values[0] for run in runs], [run.keep[0] for run in runs]
 
 
-def _runs(work: _Work) -> Iterator[Run]:
-    for source in work.task.sources:
+def _runs(work: _Work, way: Iterable[Source]) -> Iterator[Run]:
+    for source in way:
         try:
             reach("decode.opening")
             with work.clock.stage("decode"):

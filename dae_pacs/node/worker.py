@@ -23,7 +23,7 @@ from dae_pacs.denoise.protocol import Denoiser, DeviceState
 from dae_pacs.errors import BundleError, ClusterError, DaePacsError
 from dae_pacs.log import configure
 from dae_pacs.node.child import die_with_the_node
-from dae_pacs.node.events import Event, Failed, Loaded, Postponed, SeriesTask, Source
+from dae_pacs.node.events import Event, Failed, Loaded, Pause, Postponed, SeriesTask, Source
 from dae_pacs.node.pipeline import denoise_series
 from dae_pacs.privacy import log_crashes, seal_process, where
 from dae_pacs.resources import find_bundle
@@ -74,19 +74,27 @@ def run_worker(pipe: Connection, settings: WorkerSettings) -> None:
     try:
         while True:
             pipe.send(models.standing(reason))
-            task: SeriesTask = pipe.recv()
-            _do(task, models, files, pipe.send)
+            task: SeriesTask | Pause = pipe.recv()
+            while isinstance(task, Pause):  # of a task that ended as it was said
+                task = pipe.recv()
+            _do(task, models, files, pipe)
     except (EOFError, OSError):  # the node is gone
         return
 
 
-def _do(task: SeriesTask, models: "Models", files: SpoolFiles, report: Callable[[Event], None]) -> None:
+def _do(task: SeriesTask, models: "Models", files: SpoolFiles, pipe: Connection) -> None:
+    report: Callable[[Event], None] = pipe.send
+
     def name_file(_source: Source, derived: Dataset) -> Path:
         """Name results by their own UID, which we made: the same result always lands on the same file."""
         return files.derived_path(str(derived.SOPInstanceUID))
 
+    def may_go_on() -> bool:
+        """Look whether a more urgent task waits; it is the thread that reads images that asks."""
+        return not (pipe.poll() and pipe.recv() == Pause(task.job_id))
+
     try:
-        denoise_series(task, models.get(task.model), report, name_file=name_file)
+        denoise_series(task, models.get(task.model), report, name_file=name_file, may_go_on=may_go_on)
     except ClusterError as error:
         report(Postponed(str(error)))
     except DaePacsError as error:

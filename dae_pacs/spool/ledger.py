@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from dae_pacs.errors import SpoolError
-from dae_pacs.spool import deliveries, derived, instances, jobs, reconcile, report, retention
+from dae_pacs.spool import deliveries, derived, instances, jobs, reconcile, report, retention, turns
 from dae_pacs.spool.acts import Acts
 from dae_pacs.spool.backlog import Backlog, backlog
 from dae_pacs.spool.commitments import Commitments
@@ -193,6 +193,11 @@ class Ledger:
                 return []
         with self._database.writing() as connection:
             return jobs.release_expired(connection, now, max_attempts=max_attempts)
+
+    def is_overtaken(self, job_id: int, *, now: float) -> bool:
+        """Tell whether a more urgent job than this one waits for a worker."""
+        with self._database.reading() as connection:
+            return turns.is_overtaken(connection, job_id, now)
 
     def release_job(self, job_id: int, owner: str) -> bool:
         """Give an unfinished job back without counting the attempt, as a worker told to stop does."""

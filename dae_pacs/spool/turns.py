@@ -59,6 +59,16 @@ def take(connection: sqlite3.Connection, now: float) -> int | None:
     return int(row["id"])
 
 
+def is_overtaken(connection: sqlite3.Connection, job_id: int, now: float) -> bool:
+    """Tell whether a job is due that is more urgent than this one."""
+    query = (
+        "SELECT 1 FROM jobs WHERE status = 'ready' AND priority_rank <"  # noqa: S608  nothing of a stranger's in it
+        f" (SELECT priority_rank FROM jobs WHERE id = :id) AND {_DUE} LIMIT 1"
+    )
+    times = {"now": now, "beyond": now + 2 * LONGEST_BACKOFF_S}
+    return connection.execute(query, {"id": job_id, **times}).fetchone() is not None
+
+
 def _count(connection: sqlite3.Connection, job_id: int, *, source: str, start: float) -> None:
     """Move a source's clock on by what its job has still to be done, in bytes."""
     (size,) = connection.execute(

@@ -34,12 +34,12 @@ class LedgerWithoutRoom(Ledger):
         return super().set_noise(job_id, noise)
 
 
-def receive(files: SpoolFiles, ledger: Ledger, ds: Dataset, path: Path) -> None:
+def receive(files: SpoolFiles, ledger: Ledger, ds: Dataset, path: Path, *, rule: Rule = RULE) -> None:
     file = files.open_incoming()
     file.write(path.read_bytes())
     uids = {"SOPClassUID": str(ds.SOPClassUID), "SOPInstanceUID": str(ds.SOPInstanceUID)}
     syntax = str(ds.file_meta.TransferSyntaxUID)
-    Receiver(files, ledger, (RULE,), ModelSettings(), Bell()).keep(
+    Receiver(files, ledger, (rule,), ModelSettings(), Bell()).keep(
         Incoming("MODALITY", "DAE_PACS", "127.0.0.1", "a1", transfer_syntax_uid=syntax, file=file, **uids)
     )
 
@@ -68,6 +68,41 @@ def test_job_that_could_not_be_recorded_is_done_by_the_next_worker(tmp_path):
             dispatcher.stop(5)
         assert ledger.refusals == 0
         assert len(ledger.deliveries()) == 2
+
+
+@pytest.mark.slow
+def test_an_urgent_series_does_not_wait_for_the_end_of_a_long_one(tmp_path):
+    files = SpoolFiles(tmp_path / "spool")
+    routine = ct_series(Study(accession="ROUTINE"), slices=32, size=256)
+    urgent = ct_series(Study(accession="URGENT"), slices=1, size=64)
+    with Ledger(files.ledger_path) as ledger:
+        for ds, path in zip(routine, write_all(routine, tmp_path / "routine"), strict=True):
+            receive(files, ledger, ds, path)
+        assert ledger.index.drain(5)
+        ledger.promote_ready(time.time() + 100, quiet_s=0, idle_s=0)
+        worker = WorkerSettings("cpu", "xray_radiograph_denoising", None, files.root, LogSettings())
+        settings = DispatchSettings(worker, "DAE_PACS", lease_s=20.0, job_attempts=3)
+        dispatcher = Dispatcher(ledger, settings, work=Bell(), results=Bell())
+        deadline = time.monotonic() + 150
+        try:
+            dispatcher.keep_running()
+            while ledger.counts()["images"].get("derived", 0) == 0:
+                assert time.monotonic() < deadline, "the routine series was never begun"
+                time.sleep(0.02)
+            (path,) = write_all(urgent, tmp_path / "urgent")
+            receive(files, ledger, urgent[0], path, rule=RULE.model_copy(update={"priority": "STAT"}))
+            assert ledger.index.drain(5)
+            ledger.promote_ready(time.time() + 100, quiet_s=0, idle_s=0)
+            while {job.status.value for job in ledger.jobs()} != {"done"}:
+                assert time.monotonic() < deadline, "the jobs were never done"
+                time.sleep(0.1)
+        finally:
+            dispatcher.stop(5)
+        first, last = sorted(ledger.jobs(), key=lambda job: job.finished_at)
+        assert (first.priority, last.priority) == ("STAT", "MEDIUM")
+        assert last.attempts == 0, "a pause is no failed attempt"
+        assert ledger.counts()["images"] == {"derived": 33}, "each image was made once"
+        assert len(ledger.deliveries(limit=100)) == 33
 
 
 def test_patience_with_a_silent_worker_grows_with_the_largest_object():

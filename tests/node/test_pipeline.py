@@ -12,11 +12,21 @@ from dae_pacs.image import layout
 from dae_pacs.image.files import file_digest, read
 from dae_pacs.image.pixels import decode, decode_run
 from dae_pacs.node import pipeline
-from dae_pacs.node.events import Calibrated, Derived, Event, Finished, Rejected, SeriesTask, Source, Underway
+from dae_pacs.node.events import (
+    Calibrated,
+    Derived,
+    Event,
+    Finished,
+    Paused,
+    Rejected,
+    SeriesTask,
+    Source,
+    Underway,
+)
 from dae_pacs.node.pipeline import denoise_series, spread
 
 
-def run(task: SeriesTask, denoiser) -> list[Event]:
+def run(task: SeriesTask, denoiser, **options) -> list[Event]:
     output = task.sources[0].path.parent
     events: list[Event] = []
     denoise_series(
@@ -24,6 +34,7 @@ def run(task: SeriesTask, denoiser) -> list[Event]:
         denoiser,
         events.append,
         name_file=lambda source, _: output / f"derived-{source.instance_id}.dcm",
+        **options,
     )
     return events
 
@@ -68,6 +79,23 @@ def test_late_images_are_treated_with_the_noise_that_was_measured_first(make_tas
     late = replace(task, noise=calibrated.noise, sources=task.sources[1:])
     assert run(late, denoiser)[0] == calibrated
     assert denoiser.calibrations == [2], "the noise of a series is measured once"
+
+
+def test_series_that_is_paused_finishes_what_is_in_work_and_the_rest_makes_the_same_objects(
+    make_task, denoiser
+):
+    task = make_task(slices=6)
+    whole = {event.SOPInstanceUID for event in run(task, denoiser) if isinstance(event, Derived)}
+    answers = iter([True, True, True, False])
+
+    events = run(task, denoiser, may_go_on=lambda: next(answers))
+
+    done = [event for event in events if isinstance(event, Derived)]
+    assert [event.instance_id for event in done] == [source.instance_id for source in task.sources[:3]]
+    assert isinstance(events[-1], Paused)
+    rest = replace(task, sources=task.sources[3:], noise=events[0].noise)
+    done += [event for event in run(rest, denoiser) if isinstance(event, Derived)]
+    assert {event.SOPInstanceUID for event in done} == whole
 
 
 def test_repeat_makes_the_same_objects(make_task, denoiser):
