@@ -160,7 +160,9 @@ class ModelSettings(BaseModel):
         "Without it, the bundle's own default.",
     )
     device: Device = Field(
-        default="auto", description="Where the network runs; auto takes a GPU where there is one."
+        default="auto",
+        description="Where the network runs. `auto` takes every GPU, a worker process for each, or the CPU "
+        "where there is none; `cuda` every GPU; `cuda:1` that one.",
     )
     folder: AbsolutePath | None = Field(
         default=None,

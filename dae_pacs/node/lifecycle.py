@@ -23,6 +23,7 @@ from dae_pacs.node.bell import Bell
 from dae_pacs.node.cluster_watch import ClusterWatch
 from dae_pacs.node.commitment import Committer, report_into
 from dae_pacs.node.delivery import Courier, Spool
+from dae_pacs.node.devices import workers_on
 from dae_pacs.node.dispatch import Dispatcher, DispatchSettings
 from dae_pacs.node.doors import Doors
 from dae_pacs.node.parts import Parts
@@ -280,9 +281,9 @@ class Node:
         self._sweeper.keep_running()
 
     def _dispatch_settings(self) -> list[DispatchSettings]:
-        """Settings of one dispatcher for this machine's device, or of several for a cluster."""
+        """Settings of a dispatcher for each of this machine's devices, or of several for a cluster."""
         settings = self._settings
-        alone = DispatchSettings(
+        one = DispatchSettings(
             worker=WorkerSettings(
                 device=settings.model.device,
                 model=settings.model.name,
@@ -296,9 +297,10 @@ class Node:
             lease_s=settings.node.lease_s,
             job_attempts=settings.node.job_attempts,
         )
-        if settings.compute.engine == "local":
-            return [alone]
-        return [replace(alone, number=number + 1) for number in range(settings.compute.series)]
+        if settings.compute.engine == "ray":
+            return [replace(one, number=number + 1) for number in range(settings.compute.series)]
+        devices = workers_on(settings.model.device)
+        return [replace(one, worker=replace(one.worker, device=device)) for device in devices]
 
 
 def _scp_settings(settings: Settings) -> ScpSettings:

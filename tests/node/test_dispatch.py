@@ -18,6 +18,7 @@ from dae_pacs.node.receive import Receiver
 from dae_pacs.node.worker import WorkerSettings
 from dae_pacs.spool.files import SpoolFiles
 from dae_pacs.spool.ledger import Ledger
+from dae_pacs.spool.records import Job
 
 RULE = Rule(name="ct", when={"Modality": "CT"}, destinations=("pacs",))
 
@@ -139,3 +140,50 @@ def test_worker_that_hangs_is_ended_and_its_job_done_by_the_next(tmp_path, monke
         finally:
             dispatcher.stop(0.0)
         assert (tmp_path / "decode.opening").exists(), "the first worker hung"
+
+
+class LedgerThatNotesOwners(Ledger):
+    """A real ledger that remembers which worker took which job."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.owners: list[tuple[str, int]] = []
+
+    def claim_job(self, owner: str, *, lease_s: float, now: float) -> Job | None:
+        job = super().claim_job(owner, lease_s=lease_s, now=now)
+        if job is not None:
+            self.owners.append((owner, job.id))
+        return job
+
+
+@pytest.mark.slow
+def test_workers_of_several_devices_share_the_series_between_them(tmp_path):
+    files = SpoolFiles(tmp_path / "spool")
+    with LedgerThatNotesOwners(files.ledger_path) as ledger:
+        for number in range(6):
+            series = ct_series(Study(accession=f"A{number}"), slices=4, size=256)
+            for ds, path in zip(series, write_all(series, tmp_path / f"{number}"), strict=True):
+                receive(files, ledger, ds, path)
+        assert ledger.index.drain(5)
+        dispatchers = []
+        for device in ("cpu", "auto"):  # two names of the one device that every machine has
+            worker = WorkerSettings(device, "xray_radiograph_denoising", None, files.root, LogSettings())
+            settings = DispatchSettings(worker, "DAE_PACS", lease_s=20.0, job_attempts=3)
+            dispatchers.append(Dispatcher(ledger, settings, work=Bell(), results=Bell()))
+        deadline = time.monotonic() + 200
+        try:
+            for dispatcher in dispatchers:
+                dispatcher.keep_running()
+            while not all(dispatcher.tally.worked().loaded for dispatcher in dispatchers):
+                assert time.monotonic() < deadline, "the workers never loaded their model"
+                time.sleep(0.1)
+            ledger.promote_ready(time.time() + 100, quiet_s=0, idle_s=0)
+            while {job.status.value for job in ledger.jobs()} != {"done"}:
+                assert time.monotonic() < deadline, "the jobs were never done"
+                time.sleep(0.1)
+        finally:
+            for dispatcher in dispatchers:
+                dispatcher.stop(5)
+        assert sorted(job for _, job in ledger.owners) == sorted(job.id for job in ledger.jobs())
+        assert {owner for owner, _ in ledger.owners} == {"worker cpu", "worker auto"}
+        assert ledger.counts()["images"] == {"derived": 24}
