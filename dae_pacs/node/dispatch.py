@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from dae_pacs.failpoints import reach
@@ -110,6 +110,12 @@ class Dispatcher:
         return self._process.pid if self._process is not None else None
 
     @property
+    def is_working(self) -> bool:
+        """Whether there is a worker process; asked so, it takes its end from nobody who waits for it."""
+        process = self._process
+        return process is not None and not wait([process.sentinel], timeout=0)
+
+    @property
     def is_running(self) -> bool:
         """Whether the thread that feeds the worker is alive."""
         return self._thread is not None and self._thread.is_alive()
@@ -167,15 +173,16 @@ class Dispatcher:
         process.start()
         theirs.close()
         self._process, self._pipe = process, ours
-        self.tally.worker_started()
+        self.tally.worker_started(self._owner)
 
     def _listen(self) -> None:
         """Hear what a worker without a task has to say of itself."""
+        pipe = self._pipe  # a stop may take it away meanwhile
         try:
-            while self._pipe is not None and self._pipe.poll():
-                word: Event = self._pipe.recv()
+            while pipe is not None and pipe.poll():
+                word: Event = pipe.recv()
                 if isinstance(word, Loaded):
-                    self.tally.worker_spoke(word)
+                    self.tally.worker_spoke(self._owner, word)
         except (EOFError, OSError):  # it died: the next task notices
             return
 
@@ -190,7 +197,7 @@ class Dispatcher:
             process.kill()
             process.join()
         self._process = self._pipe = None
-        self.tally.worker_lost()
+        self.tally.worker_lost(self._owner)
 
     def _lose_worker(self) -> int | None:
         """Clear away a worker that died or can't be trusted any more; the next job starts another.
@@ -215,8 +222,8 @@ class Dispatcher:
 
     def _do(self, job: Job) -> None:
         reach("job.claimed")
-        started = time.time()
-        self.tally.job_claimed(started - job.last_image_at)
+        started = time.monotonic()
+        self.tally.job_claimed(time.time() - job.last_image_at)
         task = self._task(job)
         if not task.sources:
             self._ledger.finish_job(job.id, self._owner, stages={}, now=time.time())
@@ -231,7 +238,7 @@ class Dispatcher:
             stages = outcome.stage_seconds
             ended = self._ledger.finish_job(job.id, self._owner, stages=stages, now=time.time())
             how = "failed" if ended is JobStatus.FAILED else "done"
-            self.tally.job_ended(how, stages | {"whole": time.time() - started})
+            self.tally.job_ended(how, stages | {"whole": time.monotonic() - started})
             logger.info("job done", extra={"job": job.id, **_rounded(stages)})
             self._times_put_off = 0
         elif self._stopping.is_set():
@@ -319,7 +326,7 @@ class Dispatcher:
             if isinstance(event, Finished | Paused | Failed | Postponed):
                 return event
             if isinstance(event, Loaded):
-                self.tally.worker_spoke(event)
+                self.tally.worker_spoke(self._owner, event)
             elif not isinstance(event, Underway):
                 self._record(task.job_id, event)
 

@@ -36,8 +36,10 @@ class NodeFigures:
     worked: Worked
     is_dispatching: bool
     """Whether the thread that feeds the worker is alive."""
+    is_working: bool
+    """Whether there is a worker process."""
     worker: Process | None
-    """The worker's process; None while there is none."""
+    """What it takes of the machine; None where that can't be seen."""
     sent: Mapping[str, Sent]
     """By destination."""
     idle_couriers: tuple[str, ...]
@@ -67,6 +69,7 @@ def figures_of(parts: Parts) -> NodeFigures:
         room=parts.files.room(),
         worked=dispatcher.tally.worked(),
         is_dispatching=dispatcher.is_running,
+        is_working=dispatcher.is_working,
         worker=process(pid) if pid is not None else None,
         sent=_sent(parts.couriers),
         idle_couriers=tuple(sorted({one.name for one in parts.couriers if not one.is_running})),

@@ -82,7 +82,7 @@ def _compute(figures: NodeFigures) -> Part:
     loaded = figures.worked.loaded
     if not figures.is_dispatching:
         return Part(State.DOWN, "the dispatcher does not run; it is being started again")
-    if figures.worker is None:
+    if not figures.is_working:
         return Part(State.STARTING, "no worker process runs; one is being started")
     if loaded is None:
         return Part(State.STARTING, "the worker is loading its model")

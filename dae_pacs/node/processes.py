@@ -16,7 +16,8 @@ class Process:
     resident_bytes: int
     cpu_s: float
     threads: int
-    open_files: int
+    open_files: int | None
+    """None where the system does not tell, as of another user's process."""
 
 
 def process(pid: int) -> Process | None:
@@ -30,7 +31,14 @@ def process(pid: int) -> Process | None:
             resident_bytes=resident,
             cpu_s=(int(fields[11]) + int(fields[12])) / _TICKS,
             threads=int(fields[17]),
-            open_files=len(os.listdir(folder / "fd")),  # noqa: PTH208  names alone are counted
+            open_files=_open_files(folder),
         )
     except (OSError, ValueError, IndexError):
+        return None
+
+
+def _open_files(folder: Path) -> int | None:
+    try:
+        return len(os.listdir(folder / "fd"))  # noqa: PTH208  names alone are counted
+    except OSError:
         return None

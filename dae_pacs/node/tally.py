@@ -3,7 +3,7 @@
 import threading
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -79,23 +79,24 @@ class WorkTally:
         self._stages: dict[str, Histogram] = {}
         self._waited = Histogram(JOB_BOUNDS_S)
         self._starts = 0
-        self._loaded: Loaded | None = None
+        self._loaded: dict[str, Loaded] = {}
+        """By worker: several dispatchers share one tally where a cluster does the work."""
 
-    def worker_started(self) -> None:
+    def worker_started(self, owner: str) -> None:
         """Count a new worker process, which has not spoken yet."""
         with self._lock:
             self._starts += 1
-            self._loaded = None
+            self._loaded.pop(owner, None)
 
-    def worker_lost(self) -> None:
-        """Note that there is no worker for now."""
+    def worker_lost(self, owner: str) -> None:
+        """Note that there is no worker of that name for now."""
         with self._lock:
-            self._loaded = None
+            self._loaded.pop(owner, None)
 
-    def worker_spoke(self, loaded: Loaded) -> None:
+    def worker_spoke(self, owner: str, loaded: Loaded) -> None:
         """Note what a worker says of its model and its device."""
         with self._lock:
-            self._loaded = loaded
+            self._loaded[owner] = loaded
 
     def image_done(self, outcome: str) -> None:
         """Count an image of a job: derived or rejected."""
@@ -123,8 +124,13 @@ class WorkTally:
                 stages={stage: seconds.read() for stage, seconds in self._stages.items()},
                 waited=self._waited.read(),
                 starts=self._starts,
-                loaded=self._loaded,
+                loaded=_best(self._loaded.values()),
             )
+
+
+def _best(spoken: Iterable[Loaded]) -> Loaded | None:
+    """Choose who speaks for all workers: one that has its model, if there is one."""
+    return max(spoken, key=lambda loaded: loaded.identity is not None, default=None)
 
 
 @dataclass(frozen=True)

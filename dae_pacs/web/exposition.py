@@ -134,7 +134,7 @@ def _of_worker(figures: NodeFigures) -> Iterator[Sample]:
     yield from _each("dae_pacs_job_images_total", worked.images)
     yield from _each("dae_pacs_job_stage_seconds", worked.stages)
     yield Sample("dae_pacs_job_wait_seconds", worked.waited)
-    yield Sample("dae_pacs_worker_up", float(figures.worker is not None))
+    yield Sample("dae_pacs_worker_up", float(figures.is_working))
     yield Sample("dae_pacs_worker_starts_total", worked.starts)
     yield from _of_process("worker", figures.worker)
     loaded = worked.loaded
@@ -188,7 +188,8 @@ def _of_process(name: str, process: Process | None) -> Iterator[Sample]:
     yield Sample("dae_pacs_process_resident_memory_bytes", process.resident_bytes, (name,))
     yield Sample("dae_pacs_process_cpu_seconds_total", process.cpu_s, (name,))
     yield Sample("dae_pacs_process_threads", process.threads, (name,))
-    yield Sample("dae_pacs_process_open_fds", process.open_files, (name,))
+    if process.open_files is not None:
+        yield Sample("dae_pacs_process_open_fds", process.open_files, (name,))
 
 
 def _each(name: str, values: Mapping[str, float | Distribution], *labels: str) -> Iterator[Sample]:

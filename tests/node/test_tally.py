@@ -37,15 +37,26 @@ def test_jobs_are_counted_by_their_end_and_their_stages():
 
 def test_a_new_worker_is_unknown_until_it_speaks():
     tally = WorkTally()
-    tally.worker_started()
+    tally.worker_started("cpu")
     assert tally.worked().loaded is None
     spoken = Loaded("m", ModelIdentity("m", "1", "d", 0.5), DeviceState("cpu"))
-    tally.worker_spoke(spoken)
+    tally.worker_spoke("cpu", spoken)
     assert tally.worked().loaded == spoken
-    tally.worker_lost()
-    tally.worker_started()
+    tally.worker_lost("cpu")
+    tally.worker_started("cpu")
     seen = tally.worked()
     assert (seen.loaded, seen.starts) == (None, 2)
+
+
+def test_one_worker_of_several_with_a_model_speaks_for_all():
+    tally = WorkTally()
+    with_model = Loaded("m", ModelIdentity("m", "1", "d", 0.5), DeviceState("cpu"))
+    tally.worker_spoke("one", Loaded("m", None, None, "no room"))
+    tally.worker_spoke("other", with_model)
+    tally.worker_started("third")
+    assert tally.worked().loaded == with_model
+    tally.worker_lost("other")
+    assert tally.worked().loaded.reason == "no room"
 
 
 def test_what_couriers_of_one_destination_sent_adds_up():

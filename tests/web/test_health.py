@@ -18,7 +18,7 @@ port = 0
 """
 
 
-def until(true, timeout_s: float = 60):
+def until(true, timeout_s: float = 180):
     deadline = time.monotonic() + timeout_s
     while not (found := true()):
         assert time.monotonic() < deadline, "waited in vain"

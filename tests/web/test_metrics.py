@@ -63,7 +63,7 @@ def busy(console, tmp_path_factory) -> str:
         calling_ae="CT1",
         on_result=lambda _result: None,
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while True:
         with console.client() as client:
             text = client.get("/metrics").text
