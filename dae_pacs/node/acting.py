@@ -68,6 +68,7 @@ class Echo:
 
     peer: str
     person: Person
+    calls_others: ClassVar = True
     answer: ClassVar = float
     """Seconds until its answer."""
 

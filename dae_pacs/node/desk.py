@@ -1,7 +1,8 @@
 """The node's side of the console's desk: requests come through a pipe, a few threads answer them.
 
 A request that fails tells its asker so, in words, and harms nobody else. The console gets no more of the
-node than these threads: when all are at work, its next request waits.
+node than these threads: when all are at work, its next request waits. What calls another machine, which may
+take its time to answer, has threads of its own, and never holds up the rest.
 """
 
 import logging
@@ -11,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from dae_pacs.errors import DaePacsError
+from dae_pacs.errors import DaePacsError, ServiceError
 from dae_pacs.node.answers import Answer
 from dae_pacs.node.asking import ConsoleEnded
 from dae_pacs.privacy import where
@@ -20,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 THREADS = 4
 """Answers that are made at a time; each is short, and the ledger has one writer anyway."""
+CALLS = 4
+"""Requests at a time that call another machine (they say so: `calls_others`); one more is refused."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +50,14 @@ class NodeDesk:
     def __init__(self, answers: Mapping[type, Answer]) -> None:
         self._answers = answers
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="desk")
+        self._free_calls = threading.BoundedSemaphore(CALLS)
 
     def serve(self, pipe: Connection) -> None:
         """Answer what comes through a pipe, in a thread of its own, until it ends."""
         threading.Thread(target=self._serve, args=(pipe,), name="desk", daemon=True).start()
 
     def close(self) -> None:
-        """Answer nothing more, and wait for what is being answered."""
+        """Answer nothing more, and wait for what is being answered; not for calls to other machines."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _serve(self, pipe: Connection) -> None:
@@ -61,14 +65,39 @@ class NodeDesk:
         while True:
             try:
                 asked: Asked = pipe.recv()
-                self._pool.submit(self._reply, asked, pipe, lock)
+                if getattr(asked.request, "calls_others", False):
+                    self._start_call(asked, pipe, lock)
+                else:
+                    self._pool.submit(self._reply, asked, pipe, lock)
             except (EOFError, OSError, RuntimeError):  # the console, or this desk, is closed
                 break
         if ConsoleEnded in self._answers:
             self._answer(Asked(0, ConsoleEnded()))
 
+    def _start_call(self, asked: Asked, pipe: Connection, lock: threading.Lock) -> None:
+        """Answer in a thread that the node's end does not wait for, as it would for a pool's."""
+        if not self._free_calls.acquire(blocking=False):
+            words = "Other machines are being called already, as many as at a time; try again in a minute."
+            self._send(_failed(asked, words, ServiceError), pipe, lock)
+            return
+        try:
+            threading.Thread(target=self._call, args=(asked, pipe, lock), name="call", daemon=True).start()
+        except RuntimeError:  # the system gives no more threads
+            self._free_calls.release()
+            self._send(
+                _failed(asked, "The node has no thread to spare; try again.", ServiceError), pipe, lock
+            )
+
+    def _call(self, asked: Asked, pipe: Connection, lock: threading.Lock) -> None:
+        try:
+            self._reply(asked, pipe, lock)
+        finally:
+            self._free_calls.release()
+
     def _reply(self, asked: Asked, pipe: Connection, lock: threading.Lock) -> None:
-        answered = self._answer(asked)
+        self._send(self._answer(asked), pipe, lock)
+
+    def _send(self, answered: Answered, pipe: Connection, lock: threading.Lock) -> None:
         try:
             with lock:
                 pipe.send(answered)

@@ -10,8 +10,10 @@ from typing import ClassVar
 
 import pytest
 
+from dae_pacs.audit.events import Person
 from dae_pacs.errors import DaePacsError, RejectedError, ServiceError, SpoolError
-from dae_pacs.node.desk import NodeDesk
+from dae_pacs.node.acting import Echo
+from dae_pacs.node.desk import CALLS, NodeDesk
 from dae_pacs.web.desk import Desk
 
 
@@ -106,6 +108,41 @@ def test_node_that_does_not_answer_in_time_is_told(ask):
     with pytest.raises(ServiceError, match="did not answer within 0 s"):
         desk.ask(Doubled(1), timeout_s=0.1)
     slow.set()
+
+
+def test_calls_to_machines_that_do_not_answer_hold_up_nothing_else_and_not_the_end(pipes):
+    ours, theirs = pipes
+    never, arrived = threading.Event(), threading.Semaphore(0)
+
+    def call(_request):
+        arrived.release()
+        never.wait(60)
+        return 1.0
+
+    node = NodeDesk({Doubled: lambda request: 2 * request.number, Echo: call})
+    node.serve(ours)
+    desk = Desk(theirs)
+    listening = threading.Thread(target=desk.listen)
+    listening.start()
+    echo = Echo("slow", Person("jane", "127.0.0.1"))
+    calls = [threading.Thread(target=lambda: desk.ask(echo, timeout_s=30)) for _ in range(CALLS)]
+    for thread in calls:
+        thread.start()
+    for _ in calls:
+        assert arrived.acquire(timeout=10)
+    assert desk.ask(Doubled(2), timeout_s=10) == 4
+    with pytest.raises(ServiceError, match="being called already"):
+        desk.ask(echo, timeout_s=10)
+    closing = threading.Thread(target=node.close)
+    closing.start()
+    closing.join(10)
+    assert not closing.is_alive()
+    never.set()
+    for thread in calls:
+        thread.join(10)
+    with socket.socket(fileno=os.dup(theirs.fileno())) as end:
+        end.shutdown(socket.SHUT_RDWR)
+    listening.join(5)
 
 
 def test_node_that_ended_is_told(pipes):
