@@ -202,11 +202,16 @@ class DicomWeb:
         with self._ask("POST", path, headers=headers, content=body, good=(200, 202, 409)) as answer:
             said = self._read_all(answer, _LARGEST_STORE_ANSWER_BYTES)
             try:
-                return StoreAnswer(answer.status_code, read_response(said))
+                stored = read_response(said)
             except RequestError as error:
-                if answer.status_code == 200:
-                    return StoreAnswer(200, ())
-                raise self._refused(answer) from error
+                if answer.status_code != 200:
+                    raise self._refused(answer) from error
+                stored = []
+            # A proxy's page is a 200, too, and whoever believes it deletes what nobody else has.
+            is_of_dicom = "dicom" in answer.headers.get("Content-Type", "").lower()
+            if answer.status_code == 200 and not stored and said.strip() and not is_of_dicom:
+                raise ProtocolError(f"{self._url}: answered 200 with something that is no Store response")
+            return StoreAnswer(answer.status_code, stored)
 
     def _json(self, path: str, query: Sequence[tuple[str, str]]) -> list[Json]:
         accept = {"Accept": f"{media.JSON}, {media.PLAIN_JSON};q=0.5"}

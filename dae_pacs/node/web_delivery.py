@@ -17,7 +17,7 @@ from dae_pacs.dimse import statuses
 from dae_pacs.dimse.contexts import EXPLICIT_LITTLE_ENDIAN
 from dae_pacs.dimse.outgoing import Outgoing, SendResult
 from dae_pacs.dimse.statuses import Outcome
-from dae_pacs.errors import ConfigError, InputError, NotDicomError, PeerError, PeerGoneError
+from dae_pacs.errors import ConfigError, InputError, NotDicomError, PeerError, PeerGoneError, ProtocolError
 from dae_pacs.failpoints import reach
 from dae_pacs.node.delivery import Destination
 from dae_pacs.node.web_peers import service_of
@@ -148,7 +148,7 @@ def _store(pacs: DicomWeb, group: Sequence[Outgoing]) -> Iterator[SendResult]:
             return
         yield _refused(pacs, ready[0][0], error)
         return
-    except PeerGoneError as error:
+    except (PeerGoneError, ProtocolError) as error:
         # The service may hold all, some or none of them; and one of them may be what it broke over.
         for item, _ in ready:
             yield SendResult(item, Outcome.RETRY, None, str(error), has_broken=True)
@@ -161,7 +161,7 @@ def _store(pacs: DicomWeb, group: Sequence[Outgoing]) -> Iterator[SendResult]:
 
 def _judged(item: Outgoing, answer: StoreAnswer) -> SendResult:
     said = [one for one in answer.stored if one.SOPInstanceUID == item.SOPInstanceUID]
-    if not said and answer.status == 200:
+    if not said and answer.status == 200 and not answer.stored:
         return SendResult(
             item, Outcome.WARNING, statuses.SUCCESS, "stored, though its answer names no objects"
         )
@@ -207,7 +207,7 @@ def _plain(pacs: DicomWeb, refused: SendResult) -> SendResult:
             return SendResult(item, Outcome.DEAD, refused.status, words, answer=refused.answer)
         except OSError as error:
             words = f"no copy can be written: {error.strerror or type(error).__name__}"
-        except PeerGoneError as error:
+        except (PeerGoneError, ProtocolError) as error:
             return SendResult(item, Outcome.RETRY, None, str(error), has_broken=True)
         except WebStatusError as error:
             if error.is_passing:

@@ -44,6 +44,7 @@ class Archive(ThreadingHTTPServer):
         self.verdict = verdict
         self.requests: list[list[str]] = []
         self.authorizations: list[str | None] = []
+        self.content_type = ""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -67,6 +68,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.send_response(status)
         self.send_header("Content-Length", str(len(answer)))
+        if self.server.content_type:
+            self.send_header("Content-Type", self.server.content_type)
         self.end_headers()
         self.wfile.write(answer)
 
@@ -154,6 +157,32 @@ def test_request_that_is_refused_is_sent_again_one_by_one(objects: list[Outgoing
 def test_success_without_names_is_kept_as_a_warning(objects: list[Outgoing]) -> None:
     with archive(lambda _: (200, b"")) as (_, url):
         assert {result.outcome for result in sent(Service(url), objects)} == {Outcome.WARNING}
+    with archive(lambda _: (200, b"<NativeDicomModel/>")) as (server, url):
+        server.content_type = "application/dicom+xml"
+        assert {result.outcome for result in sent(Service(url), objects)} == {Outcome.WARNING}
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [("text/html", b"<html>Please log in</html>"), ("application/json", b'{"error": "none"}'), ("", b"OK")],
+)
+def test_success_of_something_that_is_no_archive_is_none(
+    objects: list[Outgoing], content_type: str, body: bytes
+) -> None:
+    with archive(lambda _: (200, body)) as (server, url):
+        server.content_type = content_type
+        results = sent(Service(url), objects)
+    assert {(result.outcome, result.has_broken) for result in results} == {(Outcome.RETRY, True)}
+    assert "no Store response" in results[0].message
+
+
+def test_success_that_names_only_others_is_none(objects: list[Outgoing]) -> None:
+    def others(uids: list[str]) -> tuple[int, bytes]:
+        return 200, json.dumps(response([Stored("1.2", uids[0])])).encode()
+
+    with archive(others) as (_, url):
+        results = sent(Service(url), objects, batch=5)
+    assert [result.outcome for result in results] == [Outcome.SENT] + [Outcome.RETRY] * 4
 
 
 def test_partial_success_that_is_silent_on_an_object_is_none_for_it(objects: list[Outgoing]) -> None:
