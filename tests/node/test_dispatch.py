@@ -118,7 +118,7 @@ def test_patience_with_a_silent_worker_grows_with_the_largest_object():
 
 @pytest.mark.slow
 def test_worker_that_hangs_is_ended_and_its_job_done_by_the_next(tmp_path, monkeypatch):
-    monkeypatch.setattr("dae_pacs.node.dispatch.STALL_S", 15.0)
+    monkeypatch.setattr("dae_pacs.node.dispatch.STALL_S", 30.0)  # a worker loads torch meanwhile
     monkeypatch.setenv(failpoints.VARIABLE, "decode.opening=delay:3600")
     monkeypatch.setenv(failpoints.ONCE_VARIABLE, str(tmp_path))
     files = SpoolFiles(tmp_path / "spool")
