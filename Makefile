@@ -29,6 +29,7 @@ benchmarks: $(SET_UP)
 	$(BIN)/python benchmarks/node.py
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/plan.py
+	$(BIN)/python benchmarks/hot_spots.py
 	$(BIN)/python benchmarks/noise.py
 	$(BIN)/python benchmarks/denoising.py
 	$(BIN)/python benchmarks/ct_noise.py

@@ -30,18 +30,15 @@ class Measured:
     quiet_s: float = 2.0
     """`node.quiet_s`: a series is complete after so much silence."""
     shares_cores: bool = True
-    """Decoding and writing take cores that the network would use; on a GPU they run beside it."""
+    """Decoding and writing take cores that the network would use. On a GPU they run beside it, though not
+    beside each other: one process has one interpreter lock, and most of what they do is headers."""
 
     def compute_s(self, images: int, megapixels: float) -> float:
         """Say how long one worker takes for one series of so many images of so many megapixels each."""
         pixels = images * megapixels
-        codecs = (
-            self.decode_s_a_megapixel * pixels,
-            self.encode_s_a_megapixel * pixels + self.image_s * images,
-        )
+        codecs = (self.decode_s_a_megapixel + self.encode_s_a_megapixel) * pixels + self.image_s * images
         network = self.denoise_s_a_megapixel * pixels
-        work = network + sum(codecs) if self.shares_cores else max(network, *codecs)
-        return self.series_s + work
+        return self.series_s + (network + codecs if self.shares_cores else max(network, codecs))
 
     def receive_s(self, images: int, megabytes: float) -> float:
         """Say how long one node takes to receive and flush so many objects, all their megabytes together."""

@@ -52,7 +52,7 @@ def measure(
     codecs = each["decode"] + each["encode"]
     # On the same cores each stage's wall time holds the others': what remains of the whole is the network's.
     network = max(each["total"] - codecs, 0.0) if shares_cores else each["denoise"]
-    known = network + codecs if shares_cores else max(network, each["decode"], each["encode"])
+    known = network + codecs if shares_cores else max(network, codecs)
     a_second = (LARGE_BYTES - SMALL_BYTES) / 1e6 / max(large_s - small_s, 1e-6)
     return replace(
         base,

@@ -28,10 +28,10 @@ def test_a_worker_on_shared_cores_does_one_thing_after_the_other() -> None:
     assert PLAIN.compute_s(10, 2.0) == 20 + 20 * (1 + 7 + 2) + 10 * 3
 
 
-def test_on_a_gpu_the_slowest_of_decoding_network_and_writing_decides() -> None:
+def test_on_a_gpu_the_slower_of_the_network_and_all_else_decides() -> None:
     gpu = replace(PLAIN, shares_cores=False, denoise_s_a_megapixel=0.1)
 
-    assert gpu.compute_s(10, 2.0) == 20 + 20 * 2 + 10 * 3
+    assert gpu.compute_s(10, 2.0) == 20 + 20 * (1 + 2) + 10 * 3
     assert replace(gpu, denoise_s_a_megapixel=9).compute_s(10, 2.0) == 20 + 180
 
 
