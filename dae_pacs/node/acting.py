@@ -49,6 +49,8 @@ class Release:
     """Let an object of the quarantine take the place of the one that stands under its UID."""
 
     instance: int
+    digest: str
+    """Of the bytes that the person decided about: another object may have that number by now."""
     person: Person
     answer: ClassVar = Released
 
@@ -58,6 +60,8 @@ class Delete:
     """Delete an object of the quarantine."""
 
     instance: int
+    digest: str
+    """Of the bytes that the person decided about: another object may have that number by now."""
     person: Person
     answer: ClassVar = bool
 
@@ -141,7 +145,7 @@ def release(parts: Parts, request: Release) -> Released:
     Raises:
         SpoolError: it is not in quarantine any more, its file can't be read, or the other one is at work.
     """
-    instance = _quarantined(parts, request.instance)
+    instance = _quarantined(parts, request)
     try:
         sealed = receipt.read_old(instance.path)
     except OSError as error:
@@ -169,7 +173,7 @@ def delete(parts: Parts, request: Delete) -> bool:
     Raises:
         SpoolError: it is not in quarantine any more, or the disk refuses.
     """
-    instance = _quarantined(parts, request.instance)
+    instance = _quarantined(parts, request)
     parts.ledger.acts.delete(instance.id)
     parts.audit.removed([instance], still_held=[instance.StudyInstanceUID])
     words = "Deleted an object from quarantine."
@@ -192,9 +196,10 @@ def echo(parts: Parts, request: Echo) -> float:
     return scu.echo(address_of(peer, settings.tls), calling_ae=settings.node.ae_title)
 
 
-def _quarantined(parts: Parts, instance_id: int) -> Instance:
-    instance = parts.ledger.views.instance(instance_id)
-    if instance is None or instance.status is not InstanceStatus.QUARANTINED:
+def _quarantined(parts: Parts, request: Release | Delete) -> Instance:
+    instance = parts.ledger.views.instance(request.instance)
+    is_held = instance is not None and instance.status is InstanceStatus.QUARANTINED
+    if instance is None or not is_held or instance.digest != request.digest:
         raise SpoolError(
             "That object is not in quarantine (any more): somebody has decided about it. Load the page again."
         )

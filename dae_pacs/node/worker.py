@@ -7,6 +7,7 @@ moment, and the receiving process gives its task to the next one.
 import logging
 import os
 import signal
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -89,24 +90,33 @@ def _do(task: SeriesTask, models: "Models", files: SpoolFiles, pipe: Connection)
         """Name results by their own UID, which we made: the same result always lands on the same file."""
         return files.derived_path(str(derived.SOPInstanceUID))
 
+    one_at_a_time, is_over = threading.Lock(), threading.Event()
+
     def may_go_on() -> bool:
-        """Look whether a more urgent task waits; it is the thread that reads images that asks."""
-        return not (pipe.poll() and pipe.recv() == Pause(task.job_id))
+        """Look whether a more urgent task waits; the thread that reads images asks, also after the end."""
+        with one_at_a_time:
+            return not is_over.is_set() and not (pipe.poll() and pipe.recv() == Pause(task.job_id))
+
+    def report_end(event: Event) -> None:
+        """Say how it ended; what comes through the pipe from now on is the next task."""
+        with one_at_a_time:
+            is_over.set()
+        pipe.send(event)
 
     try:
         denoise_series(task, models.get(task.model), report, name_file=name_file, may_go_on=may_go_on)
     except ClusterError as error:
-        report(Postponed(str(error)))
+        report_end(Postponed(str(error)))
     except DaePacsError as error:
-        report(Failed(str(error)))
+        report_end(Failed(str(error)))
     except OSError as error:
-        report(Failed(f"a result could not be written: {error.strerror or type(error).__name__}"))
+        report_end(Failed(f"a result could not be written: {error.strerror or type(error).__name__}"))
     except MemoryError:
-        report(Failed("out of memory; give the node more, or send smaller objects"))
+        report_end(Failed("out of memory; give the node more, or send smaller objects"))
     except Exception as error:  # noqa: BLE001  one job's failure ends no worker
         fields = {"job": task.job_id, "error": type(error).__name__, "where": where(error.__traceback__)}
         logger.error("job failed unexpectedly", extra=fields)  # noqa: TRY400  its words may quote the image
-        report(Failed(f"unexpected {type(error).__name__}; the node's log has the details"))
+        report_end(Failed(f"unexpected {type(error).__name__}; the node's log has the details"))
 
 
 class Models:

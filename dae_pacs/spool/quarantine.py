@@ -1,15 +1,15 @@
 """Decide about an object in quarantine: have it take the place of the one that came first, or delete it.
 
 Both objects carry one SOP Instance UID, and one row of the ledger stands for that UID. Releasing gives this
-row to the other bytes, and the quarantine to the first ones, so that it can be taken back in the same way.
-Files are linked to their new places before the transaction, and unlinked from the old ones after it: a crash
-in between leaves a file too many, which the next start knows what to do with, never one too few.
+row to the other bytes, and the quarantine to the first ones, under a number of their own: a page that shows
+what was decided before can't mean them. It can be taken back in the same way. Files are linked to their new
+places within the transaction, and unlinked from the old ones after it: a crash in between leaves a file too
+many, which the next start knows what to do with, never one too few.
 """
 
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +26,9 @@ from dae_pacs.spool.states import InstanceStatus
 _MOVED: Final = (
     "series_id, association_id, action, rule, reason, SOPClassUID, transfer_syntax_uid, digest, path,"
     " size_bytes, received_at"
+)
+_DECIDED: Final = (
+    "Object {} is not in quarantine (any more): somebody has decided about it. Load the page again."
 )
 _SET_ASIDE: Final = "was kept first; a person released other bytes under its SOP Instance UID in its place"
 
@@ -60,12 +63,15 @@ def release(database: Database, instance_id: int, *, new: NewInstance, plan: Pla
     """
     root, aside = database.root, database.root / "quarantine"
     try:
-        _link(new.path, target)
-        with _undone(target), database.writing() as connection:
+        with database.writing() as connection, ExitStack() as undo:
             row = _quarantined(connection, instance_id)
+            if row["path"] != below(root, new.path):
+                raise SpoolError(_DECIDED.format(instance_id))
             first = _first(connection, new.SOPInstanceUID)
             _refuse_busy(connection, first["id"])
             leaves = root / first["path"]
+            if _link(new.path, target):
+                undo.callback(target.unlink, missing_ok=True)
             is_there = first["status"] in {InstanceStatus.KEPT, InstanceStatus.PASSED_OVER}
             is_there = is_there and leaves.is_file()
             if is_there:
@@ -73,26 +79,21 @@ def release(database: Database, instance_id: int, *, new: NewInstance, plan: Pla
             _forget_work(connection, first["id"])
             _swap(connection, row, first, was=below(root, aside / leaves.name) if is_there else None)
             _take(connection, first["id"], row, new=new, plan=plan, path=below(root, target))
+            undo.pop_all()
         for old in (new.path, leaves) if is_there else (new.path,):
             old.unlink(missing_ok=True)
     except OSError as error:
         raise spool_error(error, "releasing an object from quarantine") from error
 
 
-@contextmanager
-def _undone(link: Path) -> Iterator[None]:
-    """Take a link away again where what it was made for fails."""
+def _link(source: Path, target: Path) -> bool:
+    """Give a file a second name; False where it has that name already."""
     try:
-        yield
-    except BaseException:
-        link.unlink(missing_ok=True)
-        raise
-
-
-def _link(source: Path, target: Path) -> None:
-    with suppress(FileExistsError):
         os.link(source, target)
+    except FileExistsError:
+        return False
     flush_folder(target.parent)
+    return True
 
 
 def _quarantined(connection: sqlite3.Connection, instance_id: int) -> sqlite3.Row:
@@ -100,10 +101,7 @@ def _quarantined(connection: sqlite3.Connection, instance_id: int) -> sqlite3.Ro
         "SELECT * FROM instances WHERE id = ? AND status = 'quarantined'", (instance_id,)
     ).fetchone()
     if row is None:
-        raise SpoolError(
-            f"Object {instance_id} is not in quarantine (any more): somebody has decided about it. "
-            "Load the page again."
-        )
+        raise SpoolError(_DECIDED.format(instance_id))
     return row
 
 
@@ -157,15 +155,17 @@ def _forget_work(connection: sqlite3.Connection, instance_id: int) -> None:
 
 
 def _swap(connection: sqlite3.Connection, row: sqlite3.Row, first: sqlite3.Row, *, was: str | None) -> None:
-    """Give the row in quarantine to what came first; without a file there is nothing to set aside."""
+    """Put what came first into the quarantine; without a file there is nothing to set aside."""
     if was is None:
         connection.execute("DELETE FROM instances WHERE id = ?", (row["id"],))
         return
-    connection.execute(
-        f"UPDATE instances SET ({_MOVED}) = (SELECT {_MOVED} FROM instances WHERE id = ?) WHERE id = ?",  # noqa: S608
-        (first["id"], row["id"]),
-    )
-    connection.execute("UPDATE instances SET path = ?, reason = ? WHERE id = ?", (was, _SET_ASIDE, row["id"]))
+    (aside,) = connection.execute(
+        f"INSERT INTO instances ({_MOVED}, SOPInstanceUID, origin, status)"  # noqa: S608
+        f" SELECT {_MOVED}, SOPInstanceUID, origin, 'quarantined' FROM instances WHERE id = ? RETURNING id",
+        (first["id"],),
+    ).fetchone()
+    connection.execute("UPDATE instances SET path = ?, reason = ? WHERE id = ?", (was, _SET_ASIDE, aside))
+    connection.execute("DELETE FROM instances WHERE id = ?", (row["id"],))
 
 
 def _take(
@@ -178,6 +178,10 @@ def _take(
     path: str,
 ) -> None:
     """Let the released object stand under its UID, with all that follows from it."""
+    connection.execute(  # the other object's fate ends here
+        "UPDATE instances SET status = 'removed' WHERE id = ? AND status IN ('kept', 'passed_over')",
+        (instance_id,),
+    )
     connection.execute(
         "UPDATE instances SET series_id = ?, association_id = ?, status = ?, action = ?, rule = ?,"
         " reason = ?, SOPClassUID = ?, transfer_syntax_uid = ?, digest = ?, path = ?, size_bytes = ?,"

@@ -95,7 +95,8 @@ def _decided(request: Request, kind: type[Release] | type[Delete]) -> Response:
             "That object is not in quarantine (any more): somebody has decided about it.",
         )
     study_id = context.ledger.views.study_id_of(instance.StudyInstanceUID)
-    context.desk.ask(kind(instance.id, visitor_of(request).person))
+    digest = str(form_of(request).get("digest", ""))
+    context.desk.ask(kind(instance.id, digest, visitor_of(request).person))
     return _back(study_id or 0)
 
 

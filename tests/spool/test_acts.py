@@ -1,6 +1,7 @@
 """What a person has the ledger do."""
 
 import os
+import threading
 from dataclasses import replace
 
 import pytest
@@ -123,6 +124,50 @@ def test_releasing_twice_is_as_before(spool, conflict):
     assert spool.ledger.received("1.1").digest == before.digest
     assert len(spool.due(now=2000.0)) == 1
     assert len(list(spool.files.quarantine.iterdir())) == 1
+
+
+def test_two_people_who_release_the_same_object_do_so_once(spool, conflict):
+    before = spool.ledger.received("1.1").path.read_bytes()
+    outcomes = []
+
+    def once():
+        try:
+            outcomes.append(conflict())
+        except (SpoolError, ValueError) as error:  # too late, or the list was empty already
+            outcomes.append(error)
+
+    people = [threading.Thread(target=once) for _ in range(4)]
+    for person in people:
+        person.start()
+    for person in people:
+        person.join()
+
+    released = [outcome for outcome in outcomes if not isinstance(outcome, Exception)]
+    now = spool.ledger.received("1.1")
+    assert now.path.is_file()
+    held = {one.id: one for study in (1, 2) for one in spool.ledger.views.story(study).quarantined}
+    assert [one.path.is_file() for one in held.values()] == [True]
+    contents = {now.path.read_bytes(), *(one.path.read_bytes() for one in held.values())}
+    assert before in contents
+    assert len(contents) == 2, f"both objects are there after {len(released)} releases"
+    assert now.PatientID == {True: "P1", False: "P2"}[now.path.read_bytes() == before]
+
+
+def test_a_page_that_is_old_can_not_mean_what_was_set_aside(spool, conflict):
+    held = conflict()
+    (aside,) = spool.ledger.views.story(1).quarantined
+    assert aside.id != held.id
+    with pytest.raises(SpoolError, match="somebody has decided"):
+        spool.ledger.acts.delete(held.id)
+    assert aside.path.is_file()
+
+
+@pytest.mark.parametrize("plan", [Plan("pass_over", reason="no image"), Plan("own")])
+def test_an_object_may_be_released_to_another_fate(spool, conflict, plan):
+    conflict(plan)
+    assert spool.ledger.received("1.1").status is InstanceStatus.PASSED_OVER
+    conflict(DENOISE)
+    assert spool.ledger.received("1.1").status is InstanceStatus.KEPT
 
 
 def test_an_object_at_work_is_not_replaced(spool, conflict):

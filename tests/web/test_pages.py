@@ -226,11 +226,16 @@ def test_wishes_that_make_no_sense_are_refused_in_words(operator, ids, wish, sta
 def test_an_object_is_released_and_the_other_deleted(console, operator, ids):
     views = console.node.ledger.views
     (held,) = views.story(ids["cr"] + 1).quarantined
-    assert operator.post(f"/quarantine/{held.id}/release").status_code == 303
+    decision = {"digest": held.digest}
+    assert operator.post(f"/quarantine/{held.id}/release", data={"digest": "0" * 64}).status_code == 409
+    assert operator.post(f"/quarantine/{held.id}/release", data=decision).status_code == 303
+    assert operator.post(f"/quarantine/{held.id}/delete", data=decision).status_code == 404
     (aside,) = views.story(ids["cr"]).quarantined
     assert aside.PatientID != SCRIPT
-    assert operator.post(f"/quarantine/{aside.id}/delete").status_code == 303
-    assert operator.post(f"/quarantine/{aside.id}/delete").status_code == 404
+    assert operator.post(f"/quarantine/{aside.id}/delete", data=decision).status_code == 409
+    decision = {"digest": aside.digest}
+    assert operator.post(f"/quarantine/{aside.id}/delete", data=decision).status_code == 303
+    assert operator.post(f"/quarantine/{aside.id}/delete", data=decision).status_code == 404
     assert views.story(ids["cr"]).quarantined == ()
     until(lambda: "110105" in audited(console) or "110103" in audited(console))
 
