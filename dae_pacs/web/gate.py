@@ -100,16 +100,18 @@ class Gate:
         return account
 
     def enter_token(self, token: str, address: str) -> Account | None:
-        """Find the account of a program's token.
+        """Find the account of a program's token; a right one never waits for others' wrong ones.
+
+        A token has 256 bits: nobody comes nearer to one by guessing while they should wait.
 
         Raises:
-            TooManyTriesError: it was not looked for.
+            TooManyTriesError: it is wrong, as too many from that address were.
         """
-        key = f"address {address}"
-        if (wait_s := self._throttle.wait_s(key)) > 0:
-            raise TooManyTriesError(wait_s)
         account = self._accounts.of_token(token)
         if account is None:
+            key = f"address {address}"
+            if (wait_s := self._throttle.wait_s(key)) > 0:
+                raise TooManyTriesError(wait_s)
             self._throttle.failed(key, OF_ADDRESS)
         return account
 

@@ -125,8 +125,12 @@ def login_page(
 
 def next_page(target: str) -> str:
     """Take where to go from what a stranger may have written: a path of ours, and nothing else."""
-    url = URL(target)
-    is_ours = target.startswith("/") and not target.startswith(("//", "/\\")) and not url.netloc
+    try:
+        url = URL(target)
+        is_elsewhere = bool(url.netloc)
+    except ValueError:  # "[" begins an IPv6 address that does not end
+        return "/"
+    is_ours = target.startswith("/") and not target.startswith(("//", "/\\")) and not is_elsewhere
     return url.path if is_ours else "/"
 
 

@@ -14,10 +14,10 @@ from visited import PASSWORD, form_token, log_in, until
 
 from dae_pacs.dimse.scu import echo
 from dae_pacs.web.doorman import cookie_name
-from dae_pacs.web.gate import OF_ACCOUNT
+from dae_pacs.web.gate import OF_ACCOUNT, OF_ADDRESS
 from dae_pacs.web.role import Role
 
-CONFIGURATION = USUAL.replace("[web]", "[web]\nrequest_timeout_s = 1.5")
+CONFIGURATION = USUAL.replace("[web]", '[web]\nrequest_timeout_s = 1.5\nproxies = ["127.0.0.1"]')
 GIGABYTE = 10**9
 
 
@@ -161,7 +161,8 @@ def test_role_is_needed_for_each_page(console):
 
 def test_login_leads_to_our_own_pages_alone(console):
     with console.client() as client:
-        for target in ("https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)"):
+        foreign = ("https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)")
+        for target in (*foreign, "/\t/["):
             page = client.get("/login", params={"next": target})
             said = {"csrf_token": form_token(page), "name": "viewer", "password": PASSWORD, "next": target}
             answer = client.post("/login", data=said)
@@ -285,6 +286,48 @@ def test_multipart_that_is_broken_is_told_in_words(console):
         )
     assert answer.status_code == 400
     assert "Traceback" not in answer.text
+
+
+@pytest.mark.parametrize("charset", ["punycode", "utf-16", '"idna"', "utf-8; charset=punycode"])
+def test_multipart_in_any_other_charset_is_refused_unread(console, charset):
+    words = "a" * 200_000 + "-" + "b" * 20_000  # Python's punycode takes minutes for this
+    part = f'--x\r\nContent-Disposition: form-data; name="name"\r\n\r\n{words}\r\n--x--\r\n'
+    kind = f"multipart/form-data; boundary=x; charset={charset}"
+    answer = httpx.post(f"{console.url}/login", content=part, headers={"Content-Type": kind}, timeout=30)
+    assert answer.status_code == 415
+
+
+def test_multipart_in_utf_8_is_read(console):
+    with console.client() as client:
+        said = {"csrf_token": form_token(client.get("/login")), "name": "viewer", "password": PASSWORD}
+        parts = "".join(
+            f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+            for name, value in said.items()
+        )
+        kind = 'multipart/form-data; boundary=x; charset="UTF-8"'
+        answer = client.post("/login", content=f"{parts}--x--\r\n", headers={"Content-Type": kind})
+    assert answer.status_code == 303
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "9" * 19, "-1", "\u00b2", "\u0663"])
+def test_numbers_that_no_study_has_are_nobodys(console, number):
+    paths = [f"/studies/{number}/look", f"/studies/1/look/frames/{number}/0", f"/studies/{number}"]
+    with console.client() as stranger, console.client(Role.VIEWER) as client:
+        assert [stranger.get(path).status_code for path in paths] == [401] * 3
+        assert [client.get(path).status_code for path in paths] == [404] * 3
+
+
+def test_wrong_tokens_of_others_keep_no_right_one_out(console):
+    console.accounts.add("program", Role.VIEWER, PASSWORD)
+    token = console.accounts.set_token("program")
+
+    def asked(said: str) -> int:
+        headers = {"Authorization": f"Bearer {said}", "X-Forwarded-For": "203.0.113.7"}
+        return httpx.get(f"{console.url}/dicom-web/studies", headers=headers, timeout=30).status_code
+
+    assert 429 in [asked("wrong") for _ in range(OF_ADDRESS.free + 5)]
+    assert asked(token) == 204  # nothing is held
+    console.accounts.remove("program")
 
 
 # The node goes on

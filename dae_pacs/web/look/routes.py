@@ -24,7 +24,7 @@ from dae_pacs.web.roles import needs, visitor_of
 _KEEP: Final = "private, no-cache"
 """Browsers may keep a frame, and ask each time whether they still may: by its ETag, which costs no pixel."""
 _GONE: Final = "This image is no longer in the spool; it was deleted meanwhile."
-_HIGHEST: Final = (1 << 63) - 1
+_MOST_DIGITS: Final = 18
 _ON_DISK: Final = (InstanceStatus.KEPT, InstanceStatus.PASSED_OVER)
 
 
@@ -76,8 +76,11 @@ def preview(request: Request) -> Response:
 
 
 def _number(request: Request, name: str) -> int:
-    """Take a number out of the path; one beyond SQLite's is nobody's."""
-    return min(int(request.path_params[name]), _HIGHEST)
+    """Take a number out of the path; what is none, or beyond SQLite's, is nobody's."""
+    value = str(request.path_params[name])
+    if not (value.isascii() and value.isdecimal()) or len(value) > _MOST_DIGITS:
+        raise HTTPException(404)
+    return int(value)
 
 
 def _pairs(request: Request) -> StudyPairs:
@@ -113,9 +116,9 @@ def _note_access(request: Request, context: Context) -> None:
 
 
 ROUTES: list[BaseRoute] = [
-    Route("/studies/{study:int}/look", look, methods=["GET"]),
-    Route("/studies/{study:int}/look/pairs", pairs, methods=["GET"]),
-    Route("/studies/{study:int}/look/frames/{image:int}/{frame:int}", frame, methods=["GET"]),
-    Route("/studies/{study:int}/look/previews/{image:int}/{frame:int}/{job:int}", preview, methods=["GET"]),
+    Route("/studies/{study}/look", look, methods=["GET"]),
+    Route("/studies/{study}/look/pairs", pairs, methods=["GET"]),
+    Route("/studies/{study}/look/frames/{image}/{frame}", frame, methods=["GET"]),
+    Route("/studies/{study}/look/previews/{image}/{frame}/{job}", preview, methods=["GET"]),
 ]
 """Those of the page."""
