@@ -4,12 +4,14 @@ Bodies are streams both ways. Nothing is tried twice: that is the caller's to de
 """
 
 import json
+import socket
 import ssl
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from urllib.parse import quote
 
 from dae_pacs.dicomweb import media, multipart
@@ -68,6 +70,8 @@ class Timeouts:
     """For the service to take the next piece."""
     read_s: float = 60.0
     """For the service to give the next piece, the first one included."""
+    whole_s: float = 600.0
+    """For all of an answer that is read whole, as a search's: it may come in small pieces without end."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,8 @@ class DicomWeb:
 
         self._service = service
         self._url = service.url.rstrip("/")
+        self._socket: socket.socket | None = None
+        self._is_cut = False
         timeouts = service.timeouts
         self._client = httpx.Client(
             verify=service.tls() if service.tls else True,
@@ -133,6 +139,23 @@ class DicomWeb:
     def close(self) -> None:
         """End the connection."""
         self._client.close()
+
+    def cut(self) -> None:
+        """End every wait of the connection's thread, and let it ask for nothing more. For other threads."""
+        self._is_cut = True
+        self._shut()
+
+    def _shut(self) -> None:
+        if self._socket is not None:
+            with suppress(OSError):  # nothing waits at one that is closed
+                # Not SSLSocket's own, after which the thread would go on without TLS.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def _note_socket(self, event: str, info: Mapping[str, Any]) -> None:  # Any: httpcore tells what it likes
+        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+            self._socket = info["return_value"].get_extra_info("socket")
+            if self._is_cut:
+                self._shut()
 
     def search(
         self,
@@ -241,6 +264,8 @@ class DicomWeb:
         """Send a request, and give the answer whose body is still to be read."""
         import httpx
 
+        if self._is_cut:
+            raise PeerGoneError(f"{self._url}: the connection was cut by this node")
         sent = dict(headers)
         if self._service.authorization is not None:
             sent["Authorization"] = self._service.authorization()
@@ -250,7 +275,8 @@ class DicomWeb:
             params=httpx.QueryParams([(str(k), str(v)) for k, v in query]) if query else None,
             headers=sent,
             content=content,
-            extensions={"sni_hostname": self._service.tls_name} if self._service.tls_name else None,
+            extensions={"trace": self._note_socket}
+            | ({"sni_hostname": self._service.tls_name} if self._service.tls_name else {}),
         )
         try:
             answer = self._client.send(request, stream=True)
@@ -283,9 +309,12 @@ class DicomWeb:
         )
 
     def _read_all(self, answer: "httpx.Response", limit: int) -> bytes:
-        read = bytearray()
-        for chunk in answer.iter_bytes(_PIECE_BYTES):
+        read, whole_s = bytearray(), self._service.timeouts.whole_s
+        ends_by = time.monotonic() + whole_s
+        for chunk in answer.iter_bytes():  # as they come: pieces of one size would be waited for
             read += chunk
+            if time.monotonic() > ends_by:
+                raise PeerGoneError(f"{self._url}: its answer was not whole within {whole_s:g} s")
             if len(read) > limit:
                 raise ProtocolError(f"{self._url}: its answer is larger than {limit} bytes; ask for less")
         return bytes(read)

@@ -172,8 +172,10 @@ class Node:
         """Stop receiving, let the work in hand end or go back to the ledger, and close."""
         logger.info("node stopping")
         for puller in self._pullers:
+            puller.ask_to_stop()
+        self.scp.stop()  # whatever the archives do
+        for puller in self._pullers:
             puller.stop()
-        self.scp.stop()
         self._stopping.set()
         if self._clock.is_alive():
             self._clock.join()

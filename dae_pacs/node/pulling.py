@@ -84,6 +84,7 @@ class Puller:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._cut: Callable[[], None] | None = None
+        self._cut_at = 0.0
         self._rests_until = 0.0
         self._known: dict[str, str] = {}
         """Studies whose series were asked for, and how many objects the peer said that each has: while that
@@ -103,16 +104,23 @@ class Puller:
         self._thread = threading.Thread(target=self._run, name=f"puller {self._rule.name}")
         self._thread.start()
 
+    def ask_to_stop(self) -> None:
+        """Cancel what is under way, and do not wait for it."""
+        self._cut_at = time.monotonic() + _STOP_S
+        self._stopping.set()
+
     def stop(self) -> None:
         """Cancel what is under way, then end; what came stays, and the rest is fetched another time."""
-        self._stopping.set()
+        if not self._stopping.is_set():
+            self.ask_to_stop()
         if self._thread is None:
             return
-        self._thread.join(_STOP_S)
-        cut = self._cut
-        if self._thread.is_alive() and cut is not None:
-            cut()
-        self._thread.join()
+        self._thread.join(max(0.0, self._cut_at - time.monotonic()))
+        while self._thread.is_alive():
+            cut = self._cut
+            if cut is not None:
+                cut()
+            self._thread.join(_LOOK_S)  # and again: it may have connected only now
 
     def _note_cut(self, cut: Callable[[], None]) -> None:
         self._cut = cut

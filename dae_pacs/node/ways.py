@@ -135,6 +135,7 @@ class ByWeb:
     def search(self, may_go_on: Callable[[], bool]) -> Iterator[Search]:
         """Open a connection for searches."""
         with DicomWeb(self.service) as web:
+            self.receiving.on_open(web.cut)
             yield _WebSearch(web, may_go_on)
 
     def fetch(
@@ -144,7 +145,7 @@ class ByWeb:
         uids = [one.SOPInstanceUID for one in instances] if is_part else [""]
         taking = _Taking(self, only_of(series, self.receiving), watch)
         with DicomWeb(self.service) as web:
-            self.receiving.on_open(web.close)
+            self.receiving.on_open(web.cut)
             try:
                 for uid in uids:
                     if not watch.may_go_on():

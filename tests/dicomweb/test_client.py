@@ -3,8 +3,9 @@
 import io
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,48 @@ def test_service_that_is_silent_is_left() -> None:
         with DicomWeb(service) as pacs, pytest.raises(PeerGoneError, match="did not answer"):
             pacs.search("studies")
         done.set()
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n["])
+def test_another_thread_can_cut_a_search_that_waits(answer: bytes) -> None:
+    done, asked, errors = threading.Event(), threading.Event(), []
+
+    def wait(_connection: socket.socket) -> None:
+        asked.set()
+        done.wait(30)
+
+    with answering(answer, after=wait) as url, DicomWeb(Service(url)) as pacs:
+
+        def search() -> None:
+            for _ in range(2):
+                try:
+                    pacs.search("studies")
+                except PeerGoneError as error:
+                    errors.append(str(error))
+
+        thread = threading.Thread(target=search, daemon=True)
+        thread.start()
+        asked.wait(10)
+        pacs.cut()
+        thread.join(20)  # the service may be silent for 60 s
+        done.set()
+        assert not thread.is_alive()
+        assert "cut by this node" in errors[1]
+        pacs.cut()
+
+
+def test_answer_that_trickles_is_left() -> None:
+    def trickle(connection: socket.socket) -> None:
+        with suppress(OSError):
+            for _ in range(200):
+                connection.sendall(b" ")
+                time.sleep(0.05)
+
+    endless = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
+    with answering(endless, after=trickle) as url:
+        service = Service(url, timeouts=Timeouts(whole_s=0.2))
+        with DicomWeb(service) as pacs, pytest.raises(PeerGoneError, match=r"not whole within 0\.2 s"):
+            pacs.search("studies")
 
 
 BUSY = b"HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n"

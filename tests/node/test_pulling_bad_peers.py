@@ -1,8 +1,10 @@
 """Pull rules against archives that break off, send something else, or know Patient Root alone."""
 
+import socket
 import sys
+import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,9 @@ from pynetdicom.sop_class import (
 from dae_pacs import failpoints
 from dae_pacs.config.model import NodeSettings, Peer, Settings
 from dae_pacs.config.pulls import Pull
+from dae_pacs.config.web_peers import WebPeer
 from dae_pacs.demo.phantoms import Study, ct_series
+from dae_pacs.node import pulling
 from dae_pacs.node.lifecycle import Node
 from dae_pacs.spool import pulls
 
@@ -187,3 +191,72 @@ def test_a_puller_that_fails_goes_on(run_node, study, objects, point):
 
 def _counted(node):
     return node.ledger.counts()["instances"].get("received kept", 0)
+
+
+@pytest.fixture
+def silent_service():
+    """Give the port of a service that takes connections and never answers, and what it took."""
+    taken = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def take():
+            with suppress(OSError):
+                while True:
+                    taken.append(server.accept()[0])
+
+        thread = threading.Thread(target=take)
+        thread.start()
+        yield server.getsockname()[1], taken
+        socket.socket.shutdown(server, socket.SHUT_RDWR)
+        thread.join()
+    for connection in taken:
+        connection.close()
+
+
+@pytest.fixture
+def stopping_node(tmp_path, silent_service):
+    """A node whose pullers wait for a service that is silent, and the thread that stops it."""
+    port, taken = silent_service
+    service = WebPeer(url=f"http://127.0.0.1:{port}", answer_timeout_s=300)
+    node = Node(
+        Settings(
+            node=NodeSettings(spool=tmp_path / "spool", port=0, quiet_s=0.2),
+            web_peers={"silent": service},
+            pulls=[Pull(name=name, peer="silent", every_s=0.5, patient="P1") for name in "abc"],
+            rules=({"name": "all", "action": "keep"},),
+        )
+    )
+    node.start()
+    thread = threading.Thread(target=node.stop, daemon=True)
+    try:
+        _until(lambda: len(taken) == 3)
+        yield node, thread
+    finally:
+        for connection in list(taken):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        thread.join(60)
+
+
+def test_a_silent_service_does_not_keep_the_node_from_its_end(stopping_node):
+    _node, thread = stopping_node
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive()
+
+
+def test_a_node_that_stops_receives_no_more_while_its_pullers_end(stopping_node, monkeypatch):
+    monkeypatch.setattr(pulling, "_STOP_S", 600.0)
+    node, thread = stopping_node
+    port = node.scp.port
+
+    def is_closed():
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
+    thread.start()
+    _until(is_closed)
+    assert all(puller._thread.is_alive() for puller in node._pullers)

@@ -1,6 +1,7 @@
 """A DICOMweb service that sends another series' objects, or breaks off in the middle."""
 
 import io
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -9,6 +10,7 @@ import pytest
 from dae_pacs.cli.fetch_folder import Folder
 from dae_pacs.demo.phantoms import Study, ct_series
 from dae_pacs.dicomweb.client import Service
+from dae_pacs.dimse.finding import Bounds
 from dae_pacs.dimse.getting import Receiving
 from dae_pacs.dimse.retrieval import Watch
 from dae_pacs.errors import PeerError
@@ -115,3 +117,28 @@ def test_what_is_no_object_is_left_out(serve, objects, folder):
     body = b"--xyz\r\nContent-Type: application/dicom\r\n\r\nnothing of the kind\r\n" + _part(objects[0])
     result, _ended = _fetched(serve(body + b"--xyz--\r\n"), objects, folder)
     assert (result.progress.completed, result.progress.failed) == (1, 1)
+
+
+def test_a_search_that_waits_can_be_cut(folder):
+    cuts, errors = [], []
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        service = Service(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        way = ByWeb("web", service, Receiving(folder.store(), "US", lambda _: None, cuts.append))
+
+        def search():
+            try:
+                with way.search(lambda: True) as found:
+                    found.find("STUDY", {"PatientID": "P1"}, Bounds())
+            except PeerError as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=search, daemon=True)
+        thread.start()
+        connection, _address = silent.accept()
+        with connection:
+            connection.recv(65536)
+            (cut,) = cuts
+            cut()
+            thread.join(20)  # the service may be silent for 60 s
+            assert not thread.is_alive()
+    assert errors
