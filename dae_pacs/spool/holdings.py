@@ -21,6 +21,8 @@ _NOT_OURS_AGAIN: Final = (
     " i.SOPInstanceUID AND o.origin = 'derived' AND o.status = 'kept' AND o.status <> 'quarantined'))"
 )
 _ON_STUDY: Final = frozenset({"StudyInstanceUID", "PatientID", "AccessionNumber", "StudyDate"})
+_ANY_CASE: Final = frozenset({"t.PatientID", "t.AccessionNumber"})
+"""Columns whose index, made for people, takes 12a and 12A for one (`COLLATE NOCASE`)."""
 _ON_SERIES: Final = _ON_STUDY | {"SeriesInstanceUID", "Modality", "SeriesDescription", "SeriesNumber"}
 _ON_INSTANCE: Final = frozenset({"SOPInstanceUID", "SOPClassUID"})
 COLUMNS: Final = _ON_SERIES | _ON_INSTANCE
@@ -72,7 +74,7 @@ def studies(
 ) -> list[HeldStudy]:
     """List studies, the last that arrived first."""
     own, series, instance = _split(wanted, _ON_STUDY)
-    inner = [_HELD, "s.StudyInstanceUID = t.StudyInstanceUID", "t.PatientID = s.PatientID"]
+    inner = [_HELD, "s.StudyInstanceUID = t.StudyInstanceUID", "s.PatientID = t.PatientID"]
     values: list[object] = []
     outer = list(_conditions(own, "t", values, dates=wanted.dates))
     inner += [*_conditions(series, "s", values), *_conditions(instance, "i", values)]
@@ -178,6 +180,9 @@ def _conditions(
             is_pattern = "*" in pattern or "?" in pattern
             choices.append(f"{column} {'GLOB' if is_pattern else '='} ?")
             values.append(pattern.replace("[", "[[]") if is_pattern else pattern)
+            if column in _ANY_CASE and not is_pattern:
+                choices[-1] = f"({column} = ? AND {column} COLLATE BINARY = ?)"
+                values.append(pattern)
         yield f"({' OR '.join(choices)})"
     first, last = dates or ("", "")
     if first:

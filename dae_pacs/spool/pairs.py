@@ -80,7 +80,7 @@ def image_of(
     """Find one object of a study; None where that study has none of that number."""
     row = connection.execute(
         f"SELECT {INSTANCE_COLUMNS} FROM instances AS i JOIN series AS s ON s.id = i.series_id"  # noqa: S608
-        " JOIN studies AS t ON t.StudyInstanceUID = s.StudyInstanceUID AND t.PatientID = s.PatientID"
+        " JOIN studies AS t ON t.StudyInstanceUID = s.StudyInstanceUID AND s.PatientID = t.PatientID"
         " WHERE i.id = ? AND t.id = ?",
         (instance_id, study_id),
     ).fetchone()

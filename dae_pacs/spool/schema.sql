@@ -185,7 +185,7 @@ CREATE TABLE IF NOT EXISTS studies (
     AccessionNumber TEXT NOT NULL COLLATE NOCASE,
     StudyDate TEXT NOT NULL,
     first_at REAL NOT NULL,
-    UNIQUE (StudyInstanceUID, PatientID)
+    UNIQUE (StudyInstanceUID, PatientID COLLATE BINARY) -- any case finds a patient, but 12a is not 12A
 );
 CREATE INDEX IF NOT EXISTS studies_of_patient ON studies (PatientID);
 CREATE INDEX IF NOT EXISTS studies_of_accession ON studies (AccessionNumber);

@@ -51,6 +51,8 @@ _STUDY_FIELDS: Final = [
     "0020000D",
     "00200010",
 ]
+# Below a study, too: a UID that two patients share must not show one the other's images.
+_PATIENT_FIELDS: Final = ["00100010", "00100020"]
 _SERIES_FIELDS: Final = [
     "00080005",
     "00080060",
@@ -106,7 +108,7 @@ def studies(request: Request) -> Response:
 @needs(Role.VIEWER, by="header")
 def series(request: Request) -> Response:
     """Search for series, of a study or of all."""
-    fields = _SERIES_FIELDS if request.path_params else [*_SERIES_FIELDS, *_STUDY_FIELDS]
+    fields = [*_SERIES_FIELDS, *(_PATIENT_FIELDS if request.path_params else _STUDY_FIELDS)]
     return _search(request, partial(_series, root_url(request)), fields=fields)
 
 
@@ -114,7 +116,7 @@ def series(request: Request) -> Response:
 def instances(request: Request) -> Response:
     """Search for instances, of a series, of a study, or of all."""
     has_series, has_study = "series" in request.path_params, "study" in request.path_params
-    fields = list(_INSTANCE_FIELDS)
+    fields = [*_INSTANCE_FIELDS, *_PATIENT_FIELDS]
     fields += [] if has_series else _SERIES_FIELDS
     fields += [] if has_study else _STUDY_FIELDS
     return _search(request, partial(_instances, root_url(request)), fields=fields)
@@ -241,6 +243,7 @@ def _one_series(url: str, held: HeldSeries) -> _Candidate:
         "00080060": _value("CS", held.Modality),
         "0008103E": _value("LO", held.SeriesDescription),
         "00081190": _value("UR", f"{url}/studies/{held.StudyInstanceUID}/series/{held.SeriesInstanceUID}"),
+        "00100020": _value("LO", held.PatientID),
         "0020000D": _value("UI", held.StudyInstanceUID),
         "0020000E": _value("UI", held.SeriesInstanceUID),
         "00201209": _value("IS", held.instances),
@@ -259,6 +262,7 @@ def _instance(url: str, held: Instance) -> _Candidate:
         "00080018": _value("UI", held.SOPInstanceUID),
         "00080056": _value("CS", "ONLINE"),
         "00081190": _value("UR", url + path),
+        "00100020": _value("LO", held.PatientID),
         "0020000D": _value("UI", held.StudyInstanceUID),
         "0020000E": _value("UI", held.SeriesInstanceUID),
         "00083002": _value("UI", held.transfer_syntax_uid),

@@ -200,7 +200,7 @@ def _held(request: Request) -> list[Instance]:
     """Find the instances of a path.
 
     Raises:
-        HTTPException: 404, there are none.
+        HTTPException: 404, there are none; 409, they are of several patients, and which is not said.
         RequestError: the path holds a UID that is none.
     """
     keywords = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID", "instance": "SOPInstanceUID"}
@@ -208,8 +208,18 @@ def _held(request: Request) -> list[Instance]:
     texts = {keyword: (checked_uid(path[name]),) for name, keyword in keywords.items() if name in path}
     limit = 1 if "instance" in path else MOST_INSTANCES
     held = context_of(request).ledger.views.held_instances(Wanted(texts), limit=limit)
+    if "PatientID" in request.query_params:
+        patient = request.query_params["PatientID"].strip()
+        held = [instance for instance in held if instance.PatientID.strip() == patient]
     if not held:
         raise HTTPException(404, "The node holds nothing of this UID; it may have been deleted.")
+    if len({instance.PatientID for instance in held}) > 1:
+        # A UID that two patients share must not show one the other's images.
+        raise HTTPException(
+            409,
+            "The node holds objects of several patients under this UID, which should be one's alone: say by "
+            "the parameter PatientID which is meant; a search for studies by this UID tells them.",
+        )
     return held
 
 

@@ -84,6 +84,18 @@ def test_patterns_match_as_they_stand(archive: Archive) -> None:
     assert archive.studies(SeriesNumber="2") == ["2.1", "1.1"]
 
 
+def test_patients_are_told_apart_by_case(archive: Archive) -> None:
+    archive.keep("1.1.3.1", SeriesInstanceUID="1.1.3", PatientID="p1", AccessionNumber="a1")
+    lower, upper = (
+        archive.ledger.views.held_studies(Wanted({"PatientID": (patient,)}), limit=10)
+        for patient in ("p1", "P1")
+    )
+    assert [(one.PatientID, one.instances) for one in lower] == [("p1", 1)]
+    assert [(one.PatientID, one.instances) for one in upper] == [("P1", 3)]
+    of_accession = archive.ledger.views.held_studies(Wanted({"AccessionNumber": ("a1",)}), limit=10)
+    assert [one.PatientID for one in of_accession] == ["p1"]
+
+
 def test_dates_bound_on_either_side(archive: Archive) -> None:
     def found(first: str, last: str) -> list[str]:
         wanted = Wanted(dates=(first, last))

@@ -310,6 +310,35 @@ def test_quarantined_and_missing_objects_are_not_shown(console: Any, held: Held)
         assert node.search("studies", {"PatientID": "GONE-1"}) == []
 
 
+def test_two_patients_under_one_study_are_not_mixed(
+    console: Any, held: Held, client: DICOMwebClient, web: httpx.Client
+) -> None:
+    mine = ct_series(Study(patient_id="SHARED-1"), slices=1, size=16)[0]
+    others = ct_series(Study(patient_id="SHARED-2"), slices=1, size=16)[0]
+    others.StudyInstanceUID = mine.StudyInstanceUID
+    service = Service(f"{console.url}/dicom-web", authorization=lambda: BASIC)
+    with DicomWeb(service) as node:
+        for file in (file_of(mine), file_of(others)):
+            node.store([ToStore(len(file), lambda file=file: [file])])
+    assert console.node.ledger.index.drain(20)
+    study = f"/studies/{mine.StudyInstanceUID}"
+    for path in (study, f"{study}/metadata"):
+        refused = web.get(path)
+        assert (refused.status_code, "PatientID" in refused.text) == (409, True)
+    for ds in (mine, others):
+        wanted = {"PatientID": ds.PatientID}
+        assert uids(web.get(f"{study}/metadata", params=wanted).json(), "00080018") == {ds.SOPInstanceUID}
+        for below in ("series", "instances"):
+            (found,) = web.get(f"{study}/{below}", params=wanted).json()
+            assert found["00100020"]["Value"] == [ds.PatientID]
+            assert found["00100010"]["Value"] == [{"Alphabetic": str(ds.PatientName)}]
+            assert found["0020000E"]["Value"] == [ds.SeriesInstanceUID]
+        # A series or an object of one patient alone needs no such word.
+        assert web.get(path_of(ds), headers={"Accept": "application/dicom"}).status_code == 200
+    assert uids(web.get(f"{study}/series").json(), "00100020") == {"SHARED-1", "SHARED-2"}
+    assert web.get(study, params={"PatientID": "SHARED-3"}).status_code == 404
+
+
 @pytest.mark.pacs
 def test_orthanc_queries_and_retrieves_by_its_plug_in(console: Any, held: Held, tmp_path: Path) -> None:
     plugin = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
