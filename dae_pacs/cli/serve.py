@@ -42,7 +42,7 @@ def run(*, config: Path | None, model: str | None, port: int | None) -> int:
     try:
         node.start()
         if console is not None:
-            console.start()
+            console.keep_running()  # what it lacks may be there later
         while not asked_to_stop.wait(WATCH_S):
             node.keep_running()
             if console is not None:

@@ -54,20 +54,33 @@ class WebProcess:
         return self._process.pid if self._process is not None else None
 
     def start(self) -> None:
-        """Spawn the process, and return at once."""
+        """Spawn the process, and return at once; what can't be started leaves nothing behind.
+
+        Raises:
+            OSError: the system has no process, file or memory to give.
+            RuntimeError: it has no thread to give.
+        """
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_run, args=(theirs, self._settings), name="console", daemon=True)
-        process.start()
-        if process.pid is not None:
-            with suppress(OSError):  # it may have ended already
-                os.setpriority(os.PRIO_PROCESS, process.pid, NICENESS)  # from its imports on
-        theirs.close()
+        try:
+            process.start()
+            if process.pid is not None:
+                with suppress(OSError):  # it may have ended already
+                    os.setpriority(os.PRIO_PROCESS, process.pid, NICENESS)  # from its imports on
+            self._desk.serve(ours)
+        except (OSError, RuntimeError):
+            ours.close()
+            if process.pid is not None:
+                process.kill()
+                process.join()
+            raise
+        finally:
+            theirs.close()
         self._process, self._pipe, self._started_at = process, ours, time.monotonic()
-        self._desk.serve(ours)
 
     def keep_running(self) -> None:
-        """Start another process where one has ended, after a pause that grows while they keep ending."""
+        """Start a process where there is none, after a pause that grows while they end or do not start."""
         now = time.monotonic()
         if self._process is not None and not self._process.is_alive():
             if now - self._started_at > STEADY_S:
@@ -75,10 +88,14 @@ class WebProcess:
             fields = {"exit_code": self._process.exitcode, "again_in_s": self._pause_s}
             logger.error("console ended, the node goes on", extra=fields)
             self._clear()
-            self._next_at = now + self._pause_s
-            self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+            self._pause(now)
         if self._process is None and now >= self._next_at:
-            self.start()
+            try:
+                self.start()
+            except (OSError, RuntimeError) as error:
+                lack = {"error": type(error).__name__, "again_in_s": self._pause_s}
+                logger.error("console can't be started, the node goes on", extra=lack)  # noqa: TRY400
+                self._pause(now)
 
     def stop(self) -> None:
         """Have it end, at the latest after a few seconds."""
@@ -91,6 +108,10 @@ class WebProcess:
                 process.join()
         self._desk.close()
         self._clear()
+
+    def _pause(self, now: float) -> None:
+        self._next_at = now + self._pause_s
+        self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
 
     def _clear(self) -> None:
         if self._pipe is not None:
