@@ -12,6 +12,7 @@ DaePacsError
 ├── ModelError              a network at work gave what no denoised image is
 ├── SpoolError              the spool or its ledger can't keep what it is given
 │   ├── SpoolFullError      no room left
+│   ├── LedgerError         SQLite can't read or write the ledger now: locked, damaged, or a failing disk
 │   └── TransitionError     a state change that the ledger's table does not allow
 ├── PeerError               a peer refuses, is down, or breaks the protocol
 │   ├── PeerGoneError       its connection ended, or it was silent for too long
@@ -74,6 +75,10 @@ class SpoolError(DaePacsError):
 
 class SpoolFullError(SpoolError):
     """The disk under the spool has no room left."""
+
+
+class LedgerError(SpoolError):
+    """SQLite itself fails to read or write the ledger; nothing is said about what was asked for."""
 
 
 class TransitionError(SpoolError):

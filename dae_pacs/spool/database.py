@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from dae_pacs.durable import flush_folder
-from dae_pacs.errors import SpoolError, SpoolFullError, TransitionError
+from dae_pacs.errors import LedgerError, SpoolError, SpoolFullError, TransitionError
 from dae_pacs.failpoints import reach
 from dae_pacs.spool import migrations
 from dae_pacs.spool.files import spool_error
@@ -260,4 +260,4 @@ def _explain(error: sqlite3.Error, path: Path) -> SpoolError:
             f"The disk under the ledger {path} is full. Make room; nothing that was acknowledged is lost."
         )
     finding, remedy = _WORDS.get(primary, ("failed", "This is a fault of dae-pacs: please report it."))
-    return SpoolError(f"The ledger {path} {finding} ({error}). {remedy}")
+    return LedgerError(f"The ledger {path} {finding} ({error}). {remedy}")

@@ -6,11 +6,11 @@ from http import HTTPStatus
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute
 
-from dae_pacs.errors import DaePacsError, InputError, ServiceError, SpoolFullError
+from dae_pacs.errors import DaePacsError, InputError, LedgerError, ServiceError, SpoolError, SpoolFullError
 from dae_pacs.privacy import where
 from dae_pacs.web import (
     account_pages,
@@ -30,6 +30,7 @@ from dae_pacs.web.context import Context
 from dae_pacs.web.headers import Guard
 from dae_pacs.web.look import routes as look
 from dae_pacs.web.pages import render
+from dae_pacs.web.roles import known_visitor
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ def create_app(context: Context) -> Starlette:
         exception_handlers={
             HTTPException: _refused,
             DaePacsError: _failed,
+            ClientDisconnect: _broken_off,
             Exception: _unexpected,
         },
     )
@@ -79,14 +81,24 @@ def _refused(request: Request, error: Exception) -> Response:
 
 
 def _failed(request: Request, error: Exception) -> Response:
+    if isinstance(error, SpoolError) and known_visitor(request) is None:
+        logger.error("page failed for a stranger", extra={"why": str(error)})
+        return _told(request, HTTPStatus.SERVICE_UNAVAILABLE, _NOT_NOW)  # its words may hold a path
     match error:
         case InputError():
             status = HTTPStatus.BAD_REQUEST
-        case ServiceError() | SpoolFullError():
+        case ServiceError() | SpoolFullError() | LedgerError():
+            status = HTTPStatus.SERVICE_UNAVAILABLE
+        case SpoolError() if request.method in {"GET", "HEAD"}:  # who reads is in conflict with nothing
             status = HTTPStatus.SERVICE_UNAVAILABLE
         case _:
             status = HTTPStatus.CONFLICT
     return _told(request, status, str(error))
+
+
+def _broken_off(_request: Request, _error: Exception) -> Response:
+    """Answer a body that ended before its end; whoever sent it is gone, and no more is to be said."""
+    return Response(status_code=HTTPStatus.BAD_REQUEST)
 
 
 def _unexpected(request: Request, error: Exception) -> Response:
@@ -112,6 +124,7 @@ def _told(
     return response
 
 
+_NOT_NOW = "The node can't read what this needs; its log says why."
 _WORDS = {
     404: "There is nothing here of that name; it may have been deleted.",
     405: "That can't be done with this address.",
