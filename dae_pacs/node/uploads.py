@@ -7,6 +7,7 @@ STOW-RS is what an association is to DIMSE: its objects come under one name, and
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Final
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 LEADING_ZERO: Final = "SOP Instance UID with a leading zero in a component, which PS3.5 9.1 forbids"
 TRANSFER_SYNTAX_NOT_SUPPORTED: Final = 0xC122  # PS3.18 Table I.2-2
 _SWEEP_S: Final = 600.0
+_REMEMBERED: Final = 1000
+"""Requests that ended last: far more than can wait for one of the desk's threads."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,16 @@ class EndUpload:
     answer: ClassVar = bool
 
 
+@dataclass(eq=False)
+class _Upload:
+    """A request that brings objects."""
+
+    tally: Tally
+    keeping: int = 0
+    """Objects that are being kept right now."""
+    has_ended: bool = False
+
+
 class Uploads:
     """Keeps what the process that listens to HTTP hands over; for any thread."""
 
@@ -85,7 +98,8 @@ class Uploads:
         self._keep = keep
         self._ended = ended
         self._lock = threading.Lock()
-        self._open: dict[str, Tally] = {}
+        self._open: dict[str, _Upload] = {}
+        self._over: deque[str] = deque(maxlen=_REMEMBERED)
         self.attendance = Attendance()
         """What came, in numbers; a request counts as an association."""
         self._next_sweep = time.monotonic() + _SWEEP_S
@@ -93,9 +107,20 @@ class Uploads:
     def keep(self, request: KeepObject) -> Kept:
         """Keep one object; whatever goes wrong refuses it alone."""
         with self._lock:
-            tally = self._open.get(request.request)
-            if tally is None:
-                tally = self._open[request.request] = self.attendance.begin()
+            upload = self._open.get(request.request)
+            if upload is None:
+                upload = self._open[request.request] = _Upload(
+                    self.attendance.begin(), has_ended=request.request in self._over
+                )
+            upload.keeping += 1
+        try:
+            return self._kept(request, upload.tally)
+        finally:
+            with self._lock:
+                upload.keeping -= 1
+            self._close(request.request, upload)
+
+    def _kept(self, request: KeepObject, tally: Tally) -> Kept:
         file: IncomingFile | None = None
         size_bytes = 0
         try:
@@ -111,13 +136,28 @@ class Uploads:
         return Kept(answer.status, answer.comment)
 
     def end(self, request: EndUpload) -> bool:
-        """Hear that a request is over: a series that came with it may be complete."""
+        """Hear that a request is over: a series that came with it may be complete.
+
+        The console may give up waiting for an object and end its request while the object is still being
+        kept, or before that: then the request is over when it is done, and its row goes before the end.
+        """
         with self._lock:
-            tally = self._open.pop(request.request, None)
-        if tally is not None:
-            self.attendance.end(tally, "released")
-            self._ended(request.request)
-        return tally is not None
+            self._over.append(request.request)
+            upload = self._open.get(request.request)
+            if upload is None:
+                return False
+            upload.has_ended = True
+        self._close(request.request, upload)
+        return True
+
+    def _close(self, request: str, upload: _Upload) -> None:
+        with self._lock:
+            is_over = upload.has_ended and not upload.keeping and self._open.get(request) is upload
+            if is_over:
+                del self._open[request]
+        if is_over:
+            self.attendance.end(upload.tally, "released")
+            self._ended(request)
 
     def end_all(self) -> bool:
         """Hear that the process that listens to HTTP is gone: its requests are over, its files nobody's."""

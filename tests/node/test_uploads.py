@@ -1,7 +1,8 @@
 """What came over HTTP is kept as what came over DIMSE is, and what was left behind goes."""
 
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from dae_pacs import part10
 from dae_pacs.config.model import ModelSettings, Rule
 from dae_pacs.demo.phantoms import Study, ct_series
 from dae_pacs.dimse import statuses
+from dae_pacs.dimse.scp import Answer, Incoming
 from dae_pacs.node.bell import Bell
 from dae_pacs.node.receive import Receiver
 from dae_pacs.node.uploads import TRANSFER_SYNTAX_NOT_SUPPORTED, EndUpload, KeepObject, Kept, Uploads
@@ -29,10 +31,16 @@ class Door:
     def __init__(self, spool: Path) -> None:
         self.files = SpoolFiles(spool)
         self.ledger = Ledger(self.files.ledger_path)
+        self.before_keeping: Callable[[], object] = lambda: None
         receiver = Receiver(self.files, self.ledger, (RULE,), ModelSettings(), Bell())
         self.uploads = Uploads(
-            self.files, called_ae="DAE_PACS", keep=receiver.keep, ended=self.ledger.association_ended
+            self.files, called_ae="DAE_PACS", keep=self._keep, ended=self.ledger.association_ended
         )
+        self._receiver = receiver
+
+    def _keep(self, incoming: Incoming) -> Answer:
+        self.before_keeping()
+        return self._receiver.keep(incoming)
 
     def push(self, ds: Dataset, body: bytes, **claims: str) -> Kept:
         said = {
@@ -94,6 +102,39 @@ def test_series_is_complete_when_its_request_is_over(door: Door, ds: Dataset, bo
     door.uploads.end(EndUpload("r1"))
     assert door.ledger.promote_ready(1e12, quiet_s=0, idle_s=1e13) == 1
     assert [job.status for job in door.ledger.jobs()] == [JobStatus.READY]
+
+
+def is_over(door: Door) -> bool:
+    """Whether the series is complete, and the request counted as one that ended."""
+    assert door.ledger.index.drain(5)
+    attended = door.uploads.attendance.attended()
+    assert attended.objects == 1
+    return door.ledger.promote_ready(1e12, quiet_s=0, idle_s=1e13) == 1 and attended.under_way == 0
+
+
+def test_end_that_overtakes_an_object_comes_after_it(door: Door, ds: Dataset, body: bytes) -> None:
+    keeping, may_go_on = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        keeping.set()
+        assert may_go_on.wait(30)
+
+    door.before_keeping = wait
+    pushing = threading.Thread(target=door.push, args=(ds, body))
+    pushing.start()
+    assert keeping.wait(30)
+    assert door.uploads.end(EndUpload("r1"))
+    may_go_on.set()
+    pushing.join(30)
+    assert is_over(door)
+
+
+def test_object_that_comes_after_the_end_of_its_request_leaves_nothing_open(
+    door: Door, ds: Dataset, body: bytes
+) -> None:
+    assert not door.uploads.end(EndUpload("r1"))
+    assert door.push(ds, body).status == statuses.SUCCESS
+    assert is_over(door)
 
 
 def test_what_is_no_object_of_ours_is_refused_and_nothing_stays(door: Door, ds: Dataset, body: bytes) -> None:
