@@ -52,6 +52,11 @@ class WebStatusError(PeerError):
         """Whether the same request may succeed later: the service is busy, down, or does not let us in."""
         return self.status in (401, 403, 404, 408, 425, 429) or self.status >= 500
 
+    @property
+    def is_about_query(self) -> bool:
+        """Whether the service objects to what is searched for, and so will another time."""
+        return self.status in (400, 413, 414, 422)
+
 
 @dataclass(frozen=True)
 class Page:

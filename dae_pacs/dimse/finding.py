@@ -33,6 +33,21 @@ _LONGEST_TEXT: Final = 1024
 _LOOK_S: Final = 0.5
 """How often we look whether a query is still wanted."""
 
+
+class FindRefusedError(PeerError):
+    """A peer answered a query with a status that is no success."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        """Keep the words and the status."""
+        super().__init__(message)
+        self.status = status
+
+    @property
+    def is_about_query(self) -> bool:
+        """Whether the peer objects to what is asked for, and so will another time."""
+        return self.status & 0xFF00 == statuses.MISMATCH or self.status & 0xF000 == statuses.CANNOT_UNDERSTAND
+
+
 Level = Literal["PATIENT", "STUDY", "SERIES", "IMAGE"]
 
 
@@ -143,8 +158,9 @@ class Finder:
 
     def _ended(self, reply: Reply, found: list[Mapping[str, str]], *, is_cut: bool) -> Matches:
         if reply.status != statuses.SUCCESS and not (is_cut and reply.status == retrieval_statuses.CANCELLED):
-            raise PeerError(
-                f"{self._requestor.peer} answered the query with {retrieval_statuses.describe(reply.status)}"
+            raise FindRefusedError(
+                f"{self._requestor.peer} answered the query with {retrieval_statuses.describe(reply.status)}",
+                status=reply.status,
             )
         return Matches(tuple(found), is_cut)
 

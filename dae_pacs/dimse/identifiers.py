@@ -26,6 +26,10 @@ _CHARACTER_SET: Final = 0x00080005
 _US: Final = frozenset({"US"})
 
 
+class CharacterSetError(ConfigError):
+    """The character set of a query can't hold a value of it."""
+
+
 def encode(keys: Keys, *, is_explicit: bool, character_set: str = UTF_8) -> bytes:
     """Write an identifier.
 
@@ -35,7 +39,7 @@ def encode(keys: Keys, *, is_explicit: bool, character_set: str = UTF_8) -> byte
         character_set: Specific Character Set of what is asked, and so the one that answers may use.
 
     Raises:
-        ConfigError: the character set can't hold a value.
+        CharacterSetError: the character set can't hold a value.
     """
     holder = _holder(character_set)
     wanted = {**keys, **({"SpecificCharacterSet": character_set} if character_set else {})}
@@ -60,7 +64,7 @@ def _holder(character_set: str) -> Dataset:
 def _bytes_of(keyword: str, value: str, holder: Dataset) -> bytes:
     data = encode_text(value, holder)
     if peek.decode_text(data, holder) != value:
-        raise ConfigError(
+        raise CharacterSetError(
             f"{keyword}: the character set {peek.string(holder, 'SpecificCharacterSet') or 'ISO_IR 6'} "
             f"can't hold what is asked for; ask in {UTF_8}, or in a set that has these characters"
         )

@@ -15,7 +15,10 @@ from typing import Final
 
 from dae_pacs.config import moments
 from dae_pacs.config.pulls import Pull as Rule
+from dae_pacs.dicomweb.client import WebStatusError
 from dae_pacs.dimse import statuses
+from dae_pacs.dimse.finding import FindRefusedError
+from dae_pacs.dimse.identifiers import CharacterSetError
 from dae_pacs.dimse.retrieval import Progress, Retrieved, Watch
 from dae_pacs.errors import PeerError, SpoolError
 from dae_pacs.failpoints import reach
@@ -225,12 +228,30 @@ class Puller:
                 return
             call = priors.call_of(arrived, self._here.files.root, rule)
             if call is not None and call not in asked_for:
-                found = self._listed(call.wanted)
-                asked_for[call] = priors.chosen(found.series, call, rule)
+                asked_for[call] = self._priors_for(call)
                 self._wish(asked_for[call], f"prior of study {call.study}")
             self._pulls.seen(rule.name, arrived.id)
         self._pulls.looked(rule.name, now=time.time())
         self._pulls.worked(rule.name)
+
+    def _priors_for(self, call: priors.Call) -> tuple[Series, ...]:
+        """Ask for the priors of what arrived; a question that can't be asked must not keep back the others.
+
+        Raises:
+            PeerError: nothing can be asked now.
+        """
+        try:
+            found = self._listed(call.wanted)
+        except CharacterSetError as error:
+            why = str(error)
+        except (FindRefusedError, WebStatusError) as error:
+            if not error.is_about_query:
+                raise
+            why = str(error)
+        else:
+            return priors.chosen(found.series, call, self._rule)
+        logger.warning("priors not asked for", extra=self._fields() | {"why": why})
+        return ()
 
     def _listed(
         self, wanted: Wanted, is_known: Callable[[str, str], bool] = lambda _study, _instances: False
@@ -262,10 +283,15 @@ class Puller:
         """
         started = time.monotonic()
         before = self._held(pull)
+        missed = "unexpected failure of this node; see its log"
         try:
             result, expected = self._retrieved(pull, before)
+            missed = ""
         except PeerError as error:
-            self._missed(pull, str(error))
+            missed = str(error)
+            raise
+        except SpoolError:
+            missed = ""  # a full disk passes
             raise
         finally:
             self._cut = None
@@ -273,6 +299,8 @@ class Puller:
             took_s = time.monotonic() - started
             # Never more than half of the peer's time, however slow it is.
             self._rests_until = time.monotonic() + max(took_s, 60.0 * came / self._rule.per_minute - took_s)
+            if missed:  # whatever it was: this series would else be the first again, for ever
+                self._missed(pull, missed)
         self._judge(pull, result, expected)
 
     def _retrieved(self, pull: Pull, before: frozenset[str]) -> tuple[Retrieved, int]:

@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ from dae_pacs import failpoints
 from dae_pacs.config.model import NodeSettings, Peer, Settings
 from dae_pacs.config.pulls import Pull
 from dae_pacs.config.web_peers import WebPeer
-from dae_pacs.demo.phantoms import Study, ct_series
+from dae_pacs.demo.phantoms import Study, ct_series, write_all
+from dae_pacs.dimse import scu
 from dae_pacs.node import pulling
 from dae_pacs.node.lifecycle import Node
 from dae_pacs.spool import pulls
@@ -184,9 +186,52 @@ def test_a_puller_that_fails_goes_on(run_node, study, objects, point):
             run_node(peer) as node,
         ):
             (pull,) = _until(lambda: _series(node, study, "pulled"))
-            assert pull.arrived == 4
+            # A try that failed counts, whatever it failed by: another series is first then.
+            assert (pull.arrived, pull.attempts) == (4, 2 if point == "thread.pulling" else 1)
     finally:
         failpoints.disarm()
+
+
+@pytest.mark.parametrize("bad", ["\u0416-1", "REFUSED"])
+def test_an_arrival_whose_priors_cannot_be_asked_for_keeps_no_other_from_its_own(
+    tmp_path, study, objects, bad
+):
+    honest = find_among(objects)
+
+    def find(event):
+        if event.identifier.get("PatientID", "") == "REFUSED":
+            yield 0xA900, None
+            return
+        yield from honest(event)
+
+    now = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
+    arriving = []
+    for patient in (bad, study.patient_id):
+        (ds,) = ct_series(Study(patient_id=patient, taken=now), slices=1, size=32)
+        ds.SpecificCharacterSet = "ISO_IR 192"
+        arriving.append(write_all([ds], tmp_path / str(len(arriving))))
+    with archive(*STUDY_ROOT, find=find, get=get_among(objects)) as peer:
+        rule = {"name": "priors", "peer": "bad", "priors": True, "priors_years": 100, "by": "get"}
+        node = Node(
+            Settings(
+                node=NodeSettings(spool=tmp_path / "spool", port=0, quiet_s=0.2, accept="anyone"),
+                peers={"bad": Peer(ae_title=peer.ae_title, host=peer.host, port=peer.port)},
+                pulls=[Pull(**rule, character_set="ISO_IR 100", per_minute=100000)],
+                rules=({"name": "all", "action": "keep"},),
+            )
+        )
+        try:
+            node.start()
+            _until(node.ledger.pulls.rules)
+            us = scu.PeerAddress("DAE_PACS", "127.0.0.1", node.scp.port)
+            for paths in arriving:
+                files = [scu.outgoing(path) for path in paths]
+                scu.send(us, files, calling_ae="CT", on_result=lambda _result: None)
+            (pull,) = _until(lambda: _series(node, study, "pulled"))
+            assert pull.arrived == 4
+            assert node.ledger.pulls.rule("priors").failures == 0
+        finally:
+            node.stop()
 
 
 def _counted(node):
