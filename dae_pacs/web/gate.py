@@ -12,8 +12,9 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from dae_pacs.audit.events import Person
 from dae_pacs.errors import DaePacsError, TooManyTriesError
@@ -21,6 +22,9 @@ from dae_pacs.node.asking import AccountsChanged, Authenticated
 from dae_pacs.web.accounts import Account, Accounts
 from dae_pacs.web.desk import Desk
 from dae_pacs.web.throttle import Patience, Throttle
+
+if TYPE_CHECKING:
+    from dae_pacs.web.provider import Known
 
 logger = logging.getLogger(__name__)
 
@@ -114,6 +118,27 @@ class Gate:
                 raise TooManyTriesError(wait_s)
             self._throttle.failed(key, OF_ADDRESS)
         return account
+
+    def enter_by_provider(self, address: str, ask: Callable[[], "Known"]) -> "Known":
+        """Let in whom a provider vouches for.
+
+        Args:
+            address: where they come from; its failures there don't make passwords wait.
+            ask: asks the provider, and raises what it refuses.
+
+        Raises:
+            TooManyTriesError: the provider was not asked.
+            DaePacsError: as `ask`.
+        """
+        key = f"provider {address}"
+        if (wait_s := self._throttle.wait_s(key)) > 0:
+            raise TooManyTriesError(wait_s)
+        try:
+            return ask()
+        except DaePacsError:
+            self._throttle.failed(key, OF_ADDRESS)
+            self.tell(Authenticated(Person(UNKNOWN, address), "login", "the provider's word did not hold"))
+            raise
 
     def tell(self, event: Authenticated | AccountsChanged) -> None:
         """Have it written into the audit trail; what can't be told now is in the log, and stops nobody."""

@@ -97,6 +97,12 @@ class Provider:
                 self._pending.popitem(last=False)
         return str(url), state
 
+    def expects(self, state: str) -> bool:
+        """Tell whether somebody with that state is on the way."""
+        with self._lock:
+            pending = self._pending.get(state)
+        return pending is not None and pending.until >= time.monotonic()
+
     def finish(self, *, state: str, code: str) -> Known:
         """Turn the code that came back into a name and a role; each state serves once.
 

@@ -9,11 +9,10 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from dae_pacs.audit.events import Person
-from dae_pacs.errors import DaePacsError, InputError
+from dae_pacs.errors import DaePacsError, InputError, TooManyTriesError
 from dae_pacs.node.asking import Authenticated
 from dae_pacs.web.context import Context, context_of
-from dae_pacs.web.doorman import address_of, cookie_name
-from dae_pacs.web.gate import UNKNOWN
+from dae_pacs.web.doorman import address_of, cookie_name, too_many
 from dae_pacs.web.login import login_page, next_page, set_cookie
 from dae_pacs.web.pages import render
 from dae_pacs.web.role import Role
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 CALLBACK: Final = "/login/callback"
 _PROVIDERS_NAME: Final = "provider"
 _COOKIE_S: Final = 600
+_NOT_BEGUN: Final = "This log-in was begun in another browser, or too long ago. Begin again."
 
 
 @needs(Role.PUBLIC)
@@ -53,12 +53,14 @@ def leave_for_provider(request: Request) -> Response:
 def come_back(request: Request) -> Response:
     """Take what the provider sent along, and begin a session."""
     context = context_of(request)
-    address = address_of(request)
+    address, provider = address_of(request), _provider(context)
+    if not _was_begun(request, provider):  # no log-in that failed: anybody can write such an address
+        return login_page(request, wrong=_NOT_BEGUN, status=403)
     try:
-        known = _finished(request, context)
+        known = context.gate.enter_by_provider(address, lambda: _finished(request, provider))
+    except TooManyTriesError as error:
+        raise too_many(error) from error
     except DaePacsError as error:
-        failed = Authenticated(Person(UNKNOWN, address), "login", "the provider's word did not hold")
-        context.gate.tell(failed)
         return login_page(request, wrong=str(error), status=403)
     token = context.sessions.begin(known.name, known.role, stamp=None, address=address)
     context.gate.tell(Authenticated(Person(known.name, address), "login"))
@@ -69,14 +71,18 @@ def come_back(request: Request) -> Response:
     return response
 
 
-def _finished(request: Request, context: Context) -> "Known":
-    held = request.cookies.get(cookie_name(context.settings, kind=_PROVIDERS_NAME), "")
-    state, code = (request.query_params.get(name, "") for name in ("state", "code"))
-    if not held or not hmac.compare_digest(held.encode(), state.encode()):
-        raise InputError("This log-in was begun in another browser, or too long ago. Begin again.")
+def _was_begun(request: Request, provider: "Provider") -> bool:
+    """Tell whether this browser went to the provider from here, and has not come back yet."""
+    held = request.cookies.get(cookie_name(context_of(request).settings, kind=_PROVIDERS_NAME), "")
+    state = request.query_params.get("state", "")
+    return hmac.compare_digest(held.encode(), state.encode()) and provider.expects(state)
+
+
+def _finished(request: Request, provider: "Provider") -> "Known":
+    code = request.query_params.get("code", "")
     if not code:
         raise InputError("The provider let nobody in.")
-    return _provider(context).finish(state=state, code=code)
+    return provider.finish(state=request.query_params["state"], code=code)
 
 
 def _provider(context: Context) -> "Provider":

@@ -43,6 +43,12 @@ def test_stranger_is_led_to_the_login_page(console):
         assert client.get("/", headers={"Accept": "application/json"}).status_code == 401
 
 
+def test_there_is_no_provider_where_none_is_configured(console):
+    with console.client() as client:
+        assert client.get("/login/provider").status_code == 404
+        assert client.get("/login/callback?state=x&code=x").status_code == 404
+
+
 def test_page_tells_what_the_node_is(console):
     with console.client(Role.VIEWER) as client:
         page = client.get("/")

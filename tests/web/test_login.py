@@ -3,7 +3,7 @@
 import re
 import ssl
 import xml.etree.ElementTree as Xml
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
@@ -11,6 +11,8 @@ from identity_provider import IdentityProvider
 from visited import CONFIGURATION, form_token, log_in, until
 
 from dae_pacs.demo.orthanc import free_port
+from dae_pacs.web.doorman import cookie_name
+from dae_pacs.web.gate import OF_ADDRESS
 from dae_pacs.web.role import Role
 
 EXTRA = """
@@ -146,6 +148,44 @@ def test_way_back_from_the_provider_is_the_browsers_that_went(console, identity)
         assert other.get("/").status_code == 401
         assert client.get(path).status_code == 200
         assert client.get("/").status_code == 200
+
+
+def told_of(console, address, count):
+    """Wait for messages about people at an address, and give (type, outcome, who) of each."""
+
+    def found():
+        return [event[:3] for event in events(console, 0) if event[3] == address]
+
+    until(lambda: len(found()) >= count)
+    return found()
+
+
+def test_way_back_that_nobody_went_is_not_in_the_trail(console):
+    where = {"X-Forwarded-For": "203.0.113.4"}
+    name = cookie_name(console.settings, kind="provider")
+    with console.client() as client:
+        for cookie, query in (("", ""), ("", "state=&code=x"), ("madeup", "state=madeup&code=x")):
+            headers = where | {"Cookie": f"{name}={cookie}"}
+            assert client.get(f"/login/callback?{query}", headers=headers).status_code == 403
+        log_in(client, "viewer", **where)
+    assert told_of(console, "203.0.113.4", 1) == [("Login", "0", "viewer")]
+
+
+def test_provider_that_refuses_is_told_of_and_not_asked_without_end(console):
+    where = {"X-Forwarded-For": "203.0.113.5"}
+    answers = []
+    with console.client() as client:
+        while 429 not in answers and len(answers) < OF_ADDRESS.free + 10:
+            there = client.get("/login/provider", headers=where).headers["location"]
+            (state,) = parse_qs(urlsplit(there).query)["state"]
+            way = f"/login/callback?state={state}&code=wrong"
+            answers.append(client.get(way, headers=where).status_code)
+        assert log_in(client, "viewer", **where).status_code == 303
+    *refused, last = answers
+    assert last == 429
+    assert refused == [403] * len(refused)
+    told = told_of(console, "203.0.113.5", len(refused) + 1)
+    assert told == [("Login", "4", "(unknown account)")] * len(refused) + [("Login", "0", "viewer")]
 
 
 def test_own_password_is_changed_on_the_page(console, open_page):
