@@ -143,7 +143,7 @@ class WebSettings(BaseModel):
     request_timeout_s: Seconds = Field(
         default=20.0,
         description="From a request's first byte to the end of its headers, and the longest silence within "
-        "its body; then the connection is closed.",
+        "its body or in the taking of its answer; then the connection is closed.",
     )
 
     @property

@@ -99,6 +99,13 @@ def can_be_uncompressed(stored: Stored) -> bool:
     return True
 
 
+def uncompressed_bytes(stored: Stored) -> int:
+    """Say how much room all frames take uncompressed, as the header has it."""
+    values = [peek.integer(stored.ds, name) or 0 for name in ("Rows", "Columns", "BitsAllocated")]
+    samples = peek.integer(stored.ds, "SamplesPerPixel") or 1
+    return stored.count * samples * values[0] * values[1] * values[2] // 8
+
+
 def _frame_bytes(stored: Stored) -> int:
     values = [
         peek.integer(stored.ds, name) or 0 for name in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")

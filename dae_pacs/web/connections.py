@@ -1,4 +1,4 @@
-"""Connections with patience that ends: a request's headers come in time, and nobody takes all the places.
+"""Connections with patience that ends: headers come in time, answers are taken, nobody takes all the places.
 
 uvicorn waits for ever for the first request of a connection, and for the rest of its headers; and it reads
 the body of a request that was refused to its end, however long that is.
@@ -12,6 +12,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from dae_pacs.config.web import WebSettings
+from dae_pacs.web.bodies import SLOWEST_BYTES_PER_S
 
 _SHARE: Final = 4
 """One address gets this fraction of all connections, unless it is this machine's or a proxy's."""
@@ -33,6 +34,8 @@ def connections_of(web: WebSettings) -> type[asyncio.Protocol]:
 
         _deadline: asyncio.TimerHandle | None = None
         _unread_bytes = 0
+        _taking: asyncio.TimerHandle | None = None
+        _untaken_bytes = 0
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -53,8 +56,17 @@ def connections_of(web: WebSettings) -> type[asyncio.Protocol]:
             if self._is_answering():
                 self._wait_no_more()
 
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._watch_taker()
+
+        def resume_writing(self) -> None:
+            self._watch_taker_no_more()
+            super().resume_writing()
+
         def connection_lost(self, exc: Exception | None) -> None:
             self._wait_no_more()
+            self._watch_taker_no_more()
             super().connection_lost(exc)
 
         def on_response_complete(self) -> None:
@@ -81,6 +93,23 @@ def connections_of(web: WebSettings) -> type[asyncio.Protocol]:
             if self._deadline is not None:
                 self._deadline.cancel()
                 self._deadline = None
+
+        def _watch_taker(self) -> None:
+            """Give up an answer that is not taken: it holds a place, a file, perhaps a copy on the disk."""
+            self._untaken_bytes = self.transport.get_write_buffer_size()
+            self._taking = self.loop.call_later(web.request_timeout_s, self._look_at_taker)
+
+        def _look_at_taker(self) -> None:
+            taken = self._untaken_bytes - self.transport.get_write_buffer_size()
+            if taken < SLOWEST_BYTES_PER_S * web.request_timeout_s:
+                self.transport.abort()
+            else:
+                self._watch_taker()
+
+        def _watch_taker_no_more(self) -> None:
+            if self._taking is not None:
+                self._taking.cancel()
+                self._taking = None
 
         def _is_one_too_many(self) -> bool:
             if self.client is None or not is_bounded(self.client[0], unbounded):

@@ -20,6 +20,7 @@ from dae_pacs.web.look.frames import OpenImages
 from dae_pacs.web.sessions import Sessions
 from dae_pacs.web.templating import environment
 from dae_pacs.web.throttle import Throttle
+from dae_pacs.web.turns import Turns
 
 if TYPE_CHECKING:
     from dae_pacs.web.provider import Provider
@@ -45,6 +46,8 @@ class Context:
     """Signs what visitors without a session hold; another one each time the process starts."""
     images: OpenImages = field(default_factory=OpenImages)
     accesses: Accesses = field(default_factory=Accesses)
+    conversions: Turns = field(default_factory=lambda: Turns(at_once=4, waiting=8, patience_s=10.0))
+    """Retrievals that need copies on the disk; there are forty threads for all requests together."""
 
 
 def open_context(settings: Settings, desk: Desk) -> Context:

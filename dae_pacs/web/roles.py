@@ -20,6 +20,7 @@ from dae_pacs.web.bodies import FORM_BYTES, bounded
 from dae_pacs.web.context import context_of
 from dae_pacs.web.doorman import CSRF_FIELD, CSRF_HEADER, Visitor, by_cookie, by_header, is_csrf_token
 from dae_pacs.web.role import Role
+from dae_pacs.web.turns import busy
 
 Handler = Callable[[Request], Response] | Callable[[Request], Awaitable[Response]]
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -35,7 +36,7 @@ Declared = TypeVar("Declared", bound=Handler)
 
 
 def needs(
-    role: Role, *, by: By = "session", most_bytes: int | None = FORM_BYTES
+    role: Role, *, by: By = "session", most_bytes: int | None = FORM_BYTES, at_once: int | None = None
 ) -> Callable[[Handler], Endpoint]:
     """Declare who may use a handler.
 
@@ -47,10 +48,14 @@ def needs(
         by: `session`: people, by their cookie. `header`: programs, by Authorization; people's sessions
             serve there too, for reading.
         most_bytes: the longest body that is taken; None for any.
+        at_once: how many requests are taken at a time, one more is refused unread; None for any number.
     """
 
     def declare(handler: Handler) -> Endpoint:
+        under_way = 0
+
         async def endpoint(request: Request) -> Response:
+            nonlocal under_way
             context = context_of(request)
             request = bounded(
                 request, most_bytes=most_bytes, silence_s=context.settings.web.request_timeout_s
@@ -61,7 +66,13 @@ def needs(
                 return _turned_away(request, visitor, by=by, role=role)
             if by == "header" and (visitor is None or visitor.session is None):
                 return await _called(handler, request)  # no cookie, so no page can ask in somebody's name
-            return await _with_form(handler, request)
+            if at_once is not None and under_way >= at_once:
+                raise busy()
+            under_way += 1
+            try:
+                return await _with_form(handler, request)
+            finally:
+                under_way -= 1
 
         endpoint.__name__ = getattr(handler, "__name__", "endpoint")
         endpoint.__doc__ = handler.__doc__

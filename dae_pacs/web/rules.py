@@ -20,6 +20,8 @@ from dae_pacs.web.roles import form_of, needs
 
 _MOST_BYTES: Final = 300_000_000
 """The file's end is looked for, since one that is cut off is none; larger ones: `dae-pacs rules try`."""
+_MOST_AT_ONCE: Final = 2
+"""Dry runs: each may hold as many bytes on the disk while it comes."""
 _TITLE_CHARACTERS: Final = 16
 
 
@@ -44,7 +46,7 @@ def rules(request: Request) -> Response:
     return _page(request, None)
 
 
-@needs(Role.VIEWER, most_bytes=_MOST_BYTES)
+@needs(Role.VIEWER, most_bytes=_MOST_BYTES, at_once=_MOST_AT_ONCE)
 def dry_run(request: Request) -> Response:
     """Show what would happen to a file."""
     form, settings = form_of(request), context_of(request).settings

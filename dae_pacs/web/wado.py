@@ -7,12 +7,13 @@ a copy on the disk, made when its turn comes.
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
+from itertools import chain
+from typing import Final, TypeVar
 
+from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -23,18 +24,18 @@ from dae_pacs.dicomweb import frames, json_model, media, multipart
 from dae_pacs.dicomweb.media import MediaType
 from dae_pacs.dicomweb.multipart import Part
 from dae_pacs.errors import DaePacsError, RequestError
-from dae_pacs.image import files as image_files
 from dae_pacs.image.header import read_header
 from dae_pacs.node.copies import REVERSIBLE
 from dae_pacs.node.viewing import Viewed
 from dae_pacs.part10 import FileMeta
-from dae_pacs.spool.files import SpoolFiles
 from dae_pacs.spool.holdings import Wanted
 from dae_pacs.spool.records import Instance
-from dae_pacs.web.context import context_of
+from dae_pacs.web.context import Context, context_of
+from dae_pacs.web.conversions import IMPLICIT, check_room, explicit_copy
 from dae_pacs.web.dicomweb_root import ROOT, checked_uid, root_url
 from dae_pacs.web.role import Role
 from dae_pacs.web.roles import needs, visitor_of
+from dae_pacs.web.turns import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +45,9 @@ MOST_FRAMES: Final = 10_000
 """Of one answer."""
 _PIECE_BYTES: Final = 1 << 18
 _EXPLICIT: Final = frames.EXPLICIT
-_IMPLICIT: Final = "1.2.840.10008.1.2"
 _ANY: Final = "*"
+
+Piece = TypeVar("Piece")
 
 
 @needs(Role.VIEWER, by="header")
@@ -61,11 +63,17 @@ def retrieve(request: Request) -> Response:
         sources = [_source(instance, wanted.get("transfer-syntax")) for instance in held]
         if None in sources:
             continue
-        parts = [_Opened(source, context_of(request).files) for source in sources if source is not None]
+        context = context_of(request)
+        opened = [_Opened(source, context) for source in sources if source is not None]
+        converted = next((one for one in opened if one.source.is_converted), None)
+        if converted is not None:
+            converted.check_room()
         _write_down(request, held, is_whole=True)
+        turns = None if converted is None else context.conversions
         if is_alone:
-            return StreamingResponse(parts[0].pieces(), media_type=media.DICOM)
-        return _related(media.DICOM, (Part(media.DICOM, part.pieces()) for part in parts))
+            return _streamed(_in_turn(turns, opened[0].pieces()), media.DICOM)
+        parts = (Part(media.DICOM, one.pieces()) for one in opened)
+        return _related(media.DICOM, _in_turn(turns, parts))
     raise HTTPException(
         406,
         'Objects come as multipart/related; type="application/dicom" in the transfer syntax that they are '
@@ -157,7 +165,7 @@ def _source(instance: Instance, wished: str) -> _Source | None:
     kept = instance.transfer_syntax_uid
     if wished in (kept, _ANY) or (not wished and kept not in REVERSIBLE):
         return _Source(instance)
-    if wished in ("", _EXPLICIT) and (kept in REVERSIBLE or kept == _IMPLICIT):
+    if wished in ("", _EXPLICIT) and (kept in REVERSIBLE or kept == IMPLICIT):
         return _Source(instance, is_converted=True)
     return None
 
@@ -167,7 +175,19 @@ class _Opened:
     """A Part 10 file in pieces, its file meta information written anew: ours says who sent it."""
 
     source: _Source
-    files: SpoolFiles
+    context: Context
+
+    @property
+    def _least_free_mb(self) -> float:
+        return self.context.settings.node.minimum_free_mb
+
+    def check_room(self) -> None:
+        """See that its copy finds room.
+
+        Raises:
+            SpoolFullError: it does not.
+        """
+        check_room(self.source.instance, self.context.files, least_free_mb=self._least_free_mb)
 
     def pieces(self) -> Iterator[bytes]:
         """Read it, through a copy on the disk where it is converted.
@@ -179,8 +199,8 @@ class _Opened:
         with ExitStack() as stack:
             path, syntax = instance.path, instance.transfer_syntax_uid
             if self.source.is_converted:
-                path = stack.enter_context(self.files.scratch())
-                _convert(instance, path)
+                files, least_free_mb = self.context.files, self._least_free_mb
+                path = stack.enter_context(explicit_copy(instance, files, least_free_mb=least_free_mb))
                 syntax = _EXPLICIT
             yield part10.encode(FileMeta(instance.SOPClassUID, instance.SOPInstanceUID, syntax))
             file = stack.enter_context(path.open("rb"))
@@ -189,11 +209,21 @@ class _Opened:
                 yield piece
 
 
-def _convert(instance: Instance, target: Path) -> None:
-    if instance.transfer_syntax_uid == _IMPLICIT:
-        image_files.write(image_files.open_object(instance.path), target)
-    else:
-        image_files.plain_copy(instance.path, target)
+def _in_turn(turns: Turns | None, pieces: Iterator[Piece]) -> Iterator[Piece]:
+    """Begin what takes a turn until it ends or is dropped, so that one too many still gets an answer.
+
+    Raises:
+        HTTPException: 503, too many are at it.
+    """
+    if turns is None:
+        return pieces
+
+    def given() -> Iterator[Piece]:
+        with turns.taken():
+            yield from pieces
+
+    begun = given()
+    return chain((next(begun),), begun)
 
 
 def _held(request: Request) -> list[Instance]:
@@ -294,10 +324,16 @@ def _numbers(text: str, count: int) -> tuple[int, ...]:
 def _related(root: str, parts: Iterator[Part]) -> Response:
     boundary = multipart.new_boundary()
     body = multipart.write(parts, boundary)
-    return StreamingResponse(_noting(body), media_type=multipart.related(root, boundary))
+    return _streamed(body, multipart.related(root, boundary))
 
 
-def _noting(body: Iterator[bytes]) -> Iterator[bytes]:
+def _streamed(body: Iterator[bytes], media_type: str) -> Response:
+    """Give a body that is closed, with its copies on the disk, also where its receiver goes away."""
+    noted = _noting(body)
+    return StreamingResponse(noted, media_type=media_type, background=BackgroundTask(noted.close))
+
+
+def _noting(body: Iterator[bytes]) -> Generator[bytes, None, None]:
     """Say in the log why an answer that had begun breaks off, which its receiver sees as cut short."""
     try:
         yield from body

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import threading
 import time
 from urllib.parse import urlsplit
 
@@ -56,6 +57,41 @@ def head(console, method: str, path: str, *lines: str) -> bytes:
 
 def session_cookie(console) -> str:
     return cookie_name(console.settings)
+
+
+def test_of_many_dry_runs_at_once_a_few_are_taken(console):
+    form = {"Content-Type": "multipart/form-data; boundary=x"}
+
+    def slowly():
+        yield b"--x\r\n"
+        enough.wait(1.2)  # then it is too slow
+        yield b"\r\n"
+        enough.wait(1.2)
+
+    with console.client(Role.VIEWER) as client:
+        client.headers["X-CSRF-Token"] = form_token(client.get("/"))
+
+        def status(accept="*/*"):
+            file = {"file": ("x.dcm", b"no DICOM")}
+            return client.post("/rules", files=file, headers={"Accept": accept}).status_code
+
+        for accept in ("*/*", "text/html"):
+            enough = threading.Event()
+            senders = [
+                threading.Thread(
+                    target=client.post, args=("/rules",), kwargs={"content": slowly(), "headers": form}
+                )
+                for _ in range(2)
+            ]
+            for sender in senders:
+                sender.start()
+            seen = []
+            until(lambda seen=seen, accept=accept: seen.append(status(accept)) or seen[-1] != 200, 30)
+            enough.set()
+            for sender in senders:
+                sender.join()
+            assert seen[-1] == 503
+        assert status() == 200
 
 
 # Passwords, sessions, forms

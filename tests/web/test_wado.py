@@ -2,11 +2,14 @@
 
 import io
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -21,6 +24,8 @@ from dae_pacs.demo.orthanc import Orthanc, find_orthanc
 from dae_pacs.demo.phantoms import Study, ct_series, radiograph
 from dae_pacs.dicomweb.client import DicomWeb, Service, ToStore
 from dae_pacs.dicomweb.part10_stream import Unwrapping
+from dae_pacs.errors import SpoolFullError
+from dae_pacs.web.conversions import explicit_copy
 
 CONFIGURATION = """
 [node]
@@ -31,6 +36,7 @@ minimum_free_mb = 0
 
 [web]
 port = 0
+request_timeout_s = 3
 
 [audit]
 file = "audit.xml"
@@ -337,6 +343,59 @@ def test_two_patients_under_one_study_are_not_mixed(
         assert web.get(path_of(ds), headers={"Accept": "application/dicom"}).status_code == 200
     assert uids(web.get(f"{study}/series").json(), "00100020") == {"SHARED-1", "SHARED-2"}
     assert web.get(study, params={"PatientID": "SHARED-3"}).status_code == 404
+
+
+def test_readers_who_read_nothing_hold_few_copies_and_not_for_long(console: Any, held: Held) -> None:
+    ds = example("MR_small_implicit.dcm")
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"{held.implicit.SOPInstanceUID}.7"
+    ds.Rows, ds.Columns = 4096, 4096
+    ds.PixelData = bytes(2 * 4096 * 4096)  # more than the sockets' buffers hold
+    whole = file_of(ds)
+    service = Service(f"{console.url}/dicom-web", authorization=lambda: BASIC)
+    with DicomWeb(service) as node:
+        assert node.store([ToStore(len(whole), lambda: [whole])]).status == 200
+    assert console.node.ledger.index.drain(20)
+    url = urlsplit(console.url)
+    asked = "\r\n".join(
+        [
+            f"GET /dicom-web{path_of(ds)} HTTP/1.1",
+            f"Host: {url.netloc}",
+            f"Authorization: {BASIC}",
+            f"Accept: application/dicom; transfer-syntax={ExplicitVRLittleEndian}",
+            "",
+            "",
+        ]
+    )
+
+    def copies() -> int:
+        return len(list(console.node.files.incoming.glob("*.tmp")))
+
+    with ExitStack() as opened:
+        for _ in range(6):
+            reader = opened.enter_context(socket.create_connection((url.hostname, url.port)))
+            reader.sendall(asked.encode())
+        most = 0
+
+        def is_over() -> bool:
+            nonlocal most
+            most = max(most, copies())
+            return most > 0 and not copies()
+
+        until(is_over)
+        assert most <= 4
+        until(lambda: not copies())
+
+
+def test_there_is_no_copy_where_there_is_no_room(console: Any, held: Held) -> None:
+    files = console.node.files
+    for ds in (held.implicit, held.multiframe):
+        instance = console.node.ledger.received(ds.SOPInstanceUID)
+        with (
+            pytest.raises(SpoolFullError, match="too little room"),
+            explicit_copy(instance, files, least_free_mb=1e12),
+        ):
+            pass
+    assert list(files.incoming.glob("*.tmp")) == []
 
 
 @pytest.mark.pacs
