@@ -67,6 +67,8 @@ class Foreman:
         self._link = Link(settings)
         self._crew: Crew | None = None
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._coming: deque[Order] = deque()
+        """Given, and not yet looked at; filled by any thread, under `_starting`."""
         self._waiting: deque[Order] = deque()
         self._given: set[Order] = set()
         self._parcels: dict[str, object] = {}
@@ -80,15 +82,19 @@ class Foreman:
         """How many pixels a worker takes at a time, by digest; read by any thread."""
         self._closing = False
         self._starting = threading.Lock()
+        self._has_ended = False
+        """Whether the thread is beyond answering what comes."""
         self._thread = self._new_thread()
 
     def give(self, parcel: Parcel, batch: Batch) -> "Future[Clean]":
         """Hand over a batch; for any thread. What went wrong is raised by the future, as an error of ours."""
         order = Order(parcel, batch)
-        self._inbox.put(lambda: self._take(order))
         with self._starting:
-            if not self._thread.is_alive() and not self._closing:
+            self._coming.append(order)
+            self._inbox.put(self._take)
+            if self._has_ended and not self._closing:
                 logger.critical("foreman died, starting another")
+                self._has_ended = False
                 self._thread = self._new_thread()
         return order.answer
 
@@ -115,7 +121,10 @@ class Foreman:
                 self._guarded(self._hand_out)
                 self.workers = 0 if self._crew is None else self._crew.ready
         finally:
-            self._lose("this process left it")
+            try:
+                self._lose("this process left it")
+            finally:
+                self._fail_the_rest()
 
     def _guarded(self, step: Callable[[], None]) -> None:
         try:
@@ -160,8 +169,19 @@ class Foreman:
         for order in orders:
             order.answer.set_exception(error)
 
-    def _take(self, order: Order) -> None:
-        self._waiting.append(order)
+    def _fail_the_rest(self) -> None:
+        """Answer whatever this thread leaves behind, where it never joined too: nobody else will."""
+        with self._starting:
+            self._has_ended = True
+            self._waiting.extend(self._coming)
+            self._coming.clear()
+        address = self._settings.address
+        self._fail_all(ClusterError(f"Cluster {address}: the connection to it ended. Its log says why."))
+
+    def _take(self) -> None:
+        if not self._coming:
+            return  # answered when the thread before this one ended
+        self._waiting.append(self._coming.popleft())
         if self._crew is None:
             self._join()
 
