@@ -27,6 +27,10 @@ METADATA_S: Final = 3600.0
 PENDING_S: Final = 600.0
 """From our page to the provider and back."""
 MOST_PENDING: Final = 1000
+MOST_PENDING_OF_ONE: Final = 20
+"""From one address, so that a stranger's beginnings push out only their own."""
+SILENCE_S: Final = 10.0
+"""After a failure, the provider is left alone for so long: each try may hold a thread until it times out."""
 LEEWAY_S: Final = 60
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Signatures by a key of the provider; none, and none by a shared secret."""
@@ -45,6 +49,7 @@ class _Pending:
     verifier: str
     nonce: str
     target: str
+    address: str
     until: float
 
 
@@ -67,9 +72,16 @@ class Provider:
         self._lock = threading.Lock()
         self._pending: OrderedDict[str, _Pending] = OrderedDict()
         self._described: tuple[Mapping[str, Any], KeySet, float] | None = None  # Any: the provider's JSON
+        self._asking = threading.Lock()
+        self._failed: tuple[str, float] = ("", 0.0)
+        """Why the provider could not be asked, and until when it is not asked again."""
 
-    def begin(self, target: str) -> tuple[str, str]:
+    def begin(self, target: str, *, address: str = "") -> tuple[str, str]:
         """Give the address to send somebody to, and the state that comes back with them.
+
+        Args:
+            target: where they want to go.
+            address: whence they come.
 
         Raises:
             ConfigError: the client's secret can't be read.
@@ -78,7 +90,11 @@ class Provider:
         metadata, _ = self._description()
         state = secrets.token_urlsafe(32)
         pending = _Pending(
-            secrets.token_urlsafe(48), secrets.token_urlsafe(32), target, time.monotonic() + PENDING_S
+            secrets.token_urlsafe(48),
+            secrets.token_urlsafe(32),
+            target,
+            address,
+            time.monotonic() + PENDING_S,
         )
         asked = {
             "response_type": "code",
@@ -92,6 +108,9 @@ class Provider:
         }
         url = httpx.URL(str(metadata["authorization_endpoint"])).copy_merge_params(asked)
         with self._lock:
+            own = [key for key, one in self._pending.items() if one.address == address]
+            for key in own[: max(0, len(own) + 1 - MOST_PENDING_OF_ONE)]:
+                del self._pending[key]
             self._pending[state] = pending
             while len(self._pending) > MOST_PENDING:
                 self._pending.popitem(last=False)
@@ -195,6 +214,25 @@ class Provider:
         described = self._described
         if described is not None and described[2] > time.monotonic():
             return described[0], described[1]
+        why, until = self._failed
+        if time.monotonic() < until:
+            raise ServiceError(why)
+        if not self._asking.acquire(blocking=False):
+            if described is not None:  # an old one will do while somebody asks for the new one
+                return described[0], described[1]
+            raise ServiceError(
+                "The identity provider is being asked already, and has not answered. Try again in a moment."
+            )
+        try:
+            self._described = self._asked_for_description()
+        except ServiceError as error:
+            self._failed = (str(error), time.monotonic() + SILENCE_S)
+            raise
+        finally:
+            self._asking.release()
+        return self._described[0], self._described[1]
+
+    def _asked_for_description(self) -> tuple[Mapping[str, Any], KeySet, float]:
         address = f"{self._settings.issuer}/.well-known/openid-configuration"
         try:
             with httpx.Client(verify=self._trust(), timeout=TIMEOUT_S) as client:
@@ -206,8 +244,7 @@ class Provider:
                 keys = KeySet.import_key_set(client.get(metadata["jwks_uri"]).raise_for_status().json())
         except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise self._silent(error) from error
-        self._described = (metadata, keys, time.monotonic() + METADATA_S)
-        return metadata, keys
+        return metadata, keys, time.monotonic() + METADATA_S
 
     def _secret(self) -> str | None:
         path = self._settings.client_secret_file

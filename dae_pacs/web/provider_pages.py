@@ -32,7 +32,9 @@ def leave_for_provider(request: Request) -> Response:
     """Send somebody to the provider."""
     context = context_of(request)
     try:
-        url, state = _provider(context).begin(next_page(request.query_params.get("next", "")))
+        url, state = _provider(context).begin(
+            next_page(request.query_params.get("next", "")), address=address_of(request)
+        )
     except DaePacsError as error:
         return login_page(request, wrong=str(error), status=503)
     response = RedirectResponse(url, status_code=303)

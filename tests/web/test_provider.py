@@ -1,5 +1,7 @@
 """The word of an identity provider holds only when every part of it does."""
 
+import socket
+import threading
 import time
 from urllib.parse import parse_qs, urlsplit
 
@@ -117,6 +119,43 @@ def test_state_and_code_serve_once(make_provider):
         provider.finish(**(go(provider) | {"code": back["code"]}))
     with pytest.raises(InputError, match="Begin again"):
         provider.finish(state="made up", code="made up")
+
+
+def test_strangers_beginnings_push_out_only_their_own(make_provider):
+    provider = make_provider()
+    url, state = provider.begin("/studies", address="10.0.0.1")
+    strangers = [provider.begin("/", address="10.0.0.2") for _ in range(1100)]
+    back = parse_qs(urlsplit(httpx.get(url).headers["location"]).query)
+    assert provider.finish(state=state, code=back["code"][0]).role is Role.OPERATOR
+    with pytest.raises(InputError, match="Begin again"):
+        provider.finish(state=strangers[0][1], code="any")
+    with pytest.raises(InputError, match="did not take"):
+        provider.finish(state=strangers[-1][1], code="any")
+
+
+def test_silent_provider_holds_one_thread_and_its_silence_is_remembered(make_provider):
+    with socket.create_server(("localhost", 0)) as silent:
+        provider = make_provider(issuer=f"http://localhost:{silent.getsockname()[1]}")
+        failed = []
+
+        def begin():
+            with pytest.raises(ServiceError) as told:
+                provider.begin("/")
+            failed.append(str(told.value))
+
+        first = threading.Thread(target=begin)
+        first.start()
+        asked, _ = silent.accept()
+        begin()
+        assert "being asked already" in failed[0]
+        asked.close()
+        first.join(20)
+        assert "can't be asked" in failed[1]
+        silent.settimeout(0.2)
+        begin()
+        assert failed[2] == failed[1]
+        with pytest.raises(TimeoutError):
+            silent.accept()
 
 
 def test_wrong_secret_of_ours_is_told(make_provider, tmp_path):
