@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import sysconfig
 import tomllib
 import zipfile
 from importlib.metadata import distributions
@@ -47,7 +48,9 @@ def test_constraints_pin_every_declared_dependency_within_its_range() -> None:
 def test_constraints_pin_whatever_the_set_up_installed() -> None:
     if not (ROOT / ".venv" / ".set-up").is_file() or Path(sys.prefix) != ROOT / ".venv":
         pytest.skip("this environment was not made by tools/set-up.sh")
-    installed = {canonicalize_name(found.name) for found in distributions()}
+    # Not wherever Python looks: Ray, once imported, adds a folder of its own packages to that.
+    here = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
+    installed = {canonicalize_name(found.name) for found in distributions(path=here)}
     # venv brings setuptools or not, as the interpreter has it.
     assert installed - {"dae-pacs", "setuptools"} <= set(_pinned())
 

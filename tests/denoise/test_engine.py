@@ -1,5 +1,6 @@
 import json
 import logging
+import signal
 import subprocess
 import sys
 import textwrap
@@ -226,6 +227,11 @@ def test_protocol_and_noise_import_no_torch():
     assert done.stdout.strip() == "False"
 
 
+TRIES = 3
+"""libtorch itself now and then ends by a segmentation fault where one of its threads gets no memory. A node
+takes that for a worker that died."""
+
+
 def run_in_little_memory(bundle_folder, spare_mb):
     """Denoise in a process of its own whose address space may grow by so much and no more."""
     script = textwrap.dedent(
@@ -251,9 +257,13 @@ def run_in_little_memory(bundle_folder, spare_mb):
             print(refusal)
         """
     )
-    return subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=200
-    )
+    for _ in range(TRIES):
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=200
+        )
+        if done.returncode != -signal.SIGSEGV:
+            break
+    return done
 
 
 def test_out_of_memory_halves_the_pass_and_goes_on(bundle_folder):
