@@ -143,6 +143,7 @@ def _pass_through(study: Sequence[Dataset], place: Place) -> StudyStory:
         on_result=lambda _: None,
     )
     deadline = time.monotonic() + TIMEOUT_S
+    time.sleep(1.0)  # rows come up to half a second behind the answers
     while time.monotonic() < deadline:
         place.node.check_running()
         with Ledger(place.node.folder / "spool" / "ledger.sqlite", verify=False) as ledger:
