@@ -45,19 +45,31 @@ def receive(files: SpoolFiles, ledger: Ledger, ds: Dataset, path: Path, *, rule:
     )
 
 
+def receive_all(
+    files: SpoolFiles, ledger: Ledger, series: list[Dataset], folder: Path, *, rule: Rule = RULE
+) -> None:
+    """Receive a series, and wait for its rows."""
+    for ds, path in zip(series, write_all(series, folder), strict=True):
+        receive(files, ledger, ds, path, rule=rule)
+    assert ledger.index.drain(5)
+
+
+def dispatcher_on(device: str, files: SpoolFiles, ledger: Ledger) -> Dispatcher:
+    """Make a dispatcher whose worker has the shipped model on a device."""
+    worker = WorkerSettings(device, "xray_radiograph_denoising", None, files.root, LogSettings())
+    settings = DispatchSettings(worker, "DAE_PACS", lease_s=20.0, job_attempts=3)
+    return Dispatcher(ledger, settings, work=Bell(), results=Bell())
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # that is the fault
 def test_job_that_could_not_be_recorded_is_done_by_the_next_worker(tmp_path):
     files = SpoolFiles(tmp_path / "spool")
     series = ct_series(Study(), slices=2, size=64)
     with LedgerWithoutRoom(files.ledger_path) as ledger:
-        for ds, path in zip(series, write_all(series, tmp_path / "study"), strict=True):
-            receive(files, ledger, ds, path)
-        assert ledger.index.drain(5)
+        receive_all(files, ledger, series, tmp_path / "study")
         ledger.promote_ready(time.time() + 100, quiet_s=0, idle_s=0)
-        worker = WorkerSettings("cpu", "xray_radiograph_denoising", None, files.root, LogSettings())
-        settings = DispatchSettings(worker, "DAE_PACS", lease_s=20.0, job_attempts=3)
-        dispatcher = Dispatcher(ledger, settings, work=Bell(), results=Bell())
+        dispatcher = dispatcher_on("cpu", files, ledger)
         deadline = time.monotonic() + 150
         try:
             while [job.status.value for job in ledger.jobs()] != ["done"]:
@@ -77,22 +89,17 @@ def test_an_urgent_series_does_not_wait_for_the_end_of_a_long_one(tmp_path):
     routine = ct_series(Study(accession="ROUTINE"), slices=32, size=256)
     urgent = ct_series(Study(accession="URGENT"), slices=1, size=64)
     with Ledger(files.ledger_path) as ledger:
-        for ds, path in zip(routine, write_all(routine, tmp_path / "routine"), strict=True):
-            receive(files, ledger, ds, path)
-        assert ledger.index.drain(5)
+        receive_all(files, ledger, routine, tmp_path / "routine")
         ledger.promote_ready(time.time() + 100, quiet_s=0, idle_s=0)
-        worker = WorkerSettings("cpu", "xray_radiograph_denoising", None, files.root, LogSettings())
-        settings = DispatchSettings(worker, "DAE_PACS", lease_s=20.0, job_attempts=3)
-        dispatcher = Dispatcher(ledger, settings, work=Bell(), results=Bell())
+        dispatcher = dispatcher_on("cpu", files, ledger)
         deadline = time.monotonic() + 150
         try:
             dispatcher.keep_running()
             while ledger.counts()["images"].get("derived", 0) == 0:
                 assert time.monotonic() < deadline, "the routine series was never begun"
                 time.sleep(0.02)
-            (path,) = write_all(urgent, tmp_path / "urgent")
-            receive(files, ledger, urgent[0], path, rule=RULE.model_copy(update={"priority": "STAT"}))
-            assert ledger.index.drain(5)
+            stat = RULE.model_copy(update={"priority": "STAT"})
+            receive_all(files, ledger, urgent, tmp_path / "urgent", rule=stat)
             ledger.promote_ready(time.time() + 100, quiet_s=0, idle_s=0)
             while {job.status.value for job in ledger.jobs()} != {"done"}:
                 assert time.monotonic() < deadline, "the jobs were never done"
@@ -124,13 +131,9 @@ def test_worker_that_hangs_is_ended_and_its_job_done_by_the_next(tmp_path, monke
     files = SpoolFiles(tmp_path / "spool")
     series = ct_series(Study(), slices=1, size=64)
     with Ledger(files.ledger_path) as ledger:
-        for ds, path in zip(series, write_all(series, tmp_path / "study"), strict=True):
-            receive(files, ledger, ds, path)
-        assert ledger.index.drain(5)
+        receive_all(files, ledger, series, tmp_path / "study")
         ledger.promote_ready(time.time() + 100, quiet_s=0, idle_s=0)
-        worker = WorkerSettings("cpu", "xray_radiograph_denoising", None, files.root, LogSettings())
-        settings = DispatchSettings(worker, "DAE_PACS", lease_s=20.0, job_attempts=3)
-        dispatcher = Dispatcher(ledger, settings, work=Bell(), results=Bell())
+        dispatcher = dispatcher_on("cpu", files, ledger)
         deadline = time.monotonic() + 200
         dispatcher.keep_running()
         try:
@@ -162,14 +165,9 @@ def test_workers_of_several_devices_share_the_series_between_them(tmp_path):
     with LedgerThatNotesOwners(files.ledger_path) as ledger:
         for number in range(6):
             series = ct_series(Study(accession=f"A{number}"), slices=4, size=256)
-            for ds, path in zip(series, write_all(series, tmp_path / f"{number}"), strict=True):
-                receive(files, ledger, ds, path)
-        assert ledger.index.drain(5)
-        dispatchers = []
-        for device in ("cpu", "auto"):  # two names of the one device that every machine has
-            worker = WorkerSettings(device, "xray_radiograph_denoising", None, files.root, LogSettings())
-            settings = DispatchSettings(worker, "DAE_PACS", lease_s=20.0, job_attempts=3)
-            dispatchers.append(Dispatcher(ledger, settings, work=Bell(), results=Bell()))
+            receive_all(files, ledger, series, tmp_path / f"{number}")
+        # Two names of the one device that every machine has.
+        dispatchers = [dispatcher_on(device, files, ledger) for device in ("cpu", "auto")]
         deadline = time.monotonic() + 200
         try:
             for dispatcher in dispatchers:
