@@ -1,13 +1,13 @@
 """What we answer, and why: statuses for a command that is wrong, and for an object that could not be kept."""
 
 import logging
-import traceback
 from dataclasses import dataclass
 
 from dae_pacs.dimse import statuses
 from dae_pacs.dimse.acceptor import Context
 from dae_pacs.dimse.commands import Command, uid_fault
 from dae_pacs.errors import DaePacsError, InputError, SpoolError, SpoolFullError
+from dae_pacs.privacy import where
 
 logger = logging.getLogger(__name__)
 
@@ -52,10 +52,7 @@ def of_error(error: Exception, *, association: str) -> Answer:
         logger.error("object not kept", extra=fields | {"reason": str(error)})
     else:
         # Where it happened, but not its text, which may quote a value of the data set.
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        logger.error(
-            "object not kept, unexpected", extra=fields | {"where": f"{last.filename}:{last.lineno}"}
-        )
+        logger.error("object not kept, unexpected", extra=fields | {"where": where(error.__traceback__)})
     return answer
 
 

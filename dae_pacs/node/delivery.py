@@ -3,7 +3,6 @@
 import logging
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from dae_pacs.node.auditing import UNSENT, Auditor, Receiver, failure_of, silent
 from dae_pacs.node.bell import Bell
 from dae_pacs.node.copies import copies_of
 from dae_pacs.node.tally import SendTally
+from dae_pacs.privacy import where
 from dae_pacs.spool.files import SpoolFiles
 from dae_pacs.spool.ledger import Ledger
 from dae_pacs.spool.outbox import Fate, Told
@@ -187,8 +187,7 @@ class Courier:
         except Exception as error:  # noqa: BLE001 - one association's failure must not end the courier
             verdict.trouble = f"unexpected failure of this node ({type(error).__name__}); see its log"
             # Where it happened, but not its text, which may quote a value of the data set.
-            last = traceback.extract_tb(error.__traceback__)[-1]
-            fields = {"error": type(error).__name__, "where": f"{last.filename}:{last.lineno}"}
+            fields = {"error": type(error).__name__, "where": where(error.__traceback__)}
             logger.error("sending failed, unexpected", extra=self._fields() | fields)  # noqa: TRY400
         verdict.tell()
         self._judge(verdict)

@@ -7,7 +7,6 @@ node that stops, loses nothing and fetches nothing twice.
 import logging
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +25,7 @@ from dae_pacs.node import priors
 from dae_pacs.node.auditing import Auditor
 from dae_pacs.node.catalogue import Instance, Listing, Series, Wanted, list_instances, list_series
 from dae_pacs.node.ways import Way
+from dae_pacs.privacy import where
 from dae_pacs.spool.files import SpoolFiles
 from dae_pacs.spool.ledger import Ledger
 from dae_pacs.spool.pulls import Pull, RuleState, Wish
@@ -161,8 +161,7 @@ class Puller:
             raise
         except Exception as error:  # noqa: BLE001 - one association's failure must not end the puller
             # Where it happened, but not its text, which may quote a value of a data set.
-            last = traceback.extract_tb(error.__traceback__)[-1]
-            fields = {"error": type(error).__name__, "where": f"{last.filename}:{last.lineno}"}
+            fields = {"error": type(error).__name__, "where": where(error.__traceback__)}
             logger.error("pulling failed, unexpected", extra=self._fields() | fields)  # noqa: TRY400
             self._failed(f"unexpected failure of this node ({type(error).__name__}); see its log")
 
