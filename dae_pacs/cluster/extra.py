@@ -35,8 +35,7 @@ def start(settings: ComputeSettings) -> "Foreman":
         ClusterError: Ray is not installed. Whether the cluster is there shows with the first batch.
     """
     check_installed()
-    # Ray reads its environment once, when it is imported.
-    os.environ["RAY_AUTH_MODE"] = "token"
+    # Ray reads its environment once, when `link` imports it.
     if settings.token is not None:
         os.environ["RAY_AUTH_TOKEN_PATH"] = str(settings.token)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"

@@ -1,9 +1,12 @@
 """The connection of this process to a Ray cluster, and all that is asked of it."""
 
 import logging
+import os
 import socket
 from collections.abc import Callable
 from typing import Any, Final
+
+os.environ["RAY_AUTH_MODE"] = "token"  # read once, by the import that follows: no cluster without a secret
 
 import ray
 import ray.exceptions

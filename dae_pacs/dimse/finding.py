@@ -24,10 +24,10 @@ _SYNTAXES: Final = (EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN)
 _CONTEXTS: Final[tuple[Context, ...]] = tuple(
     (model, syntax) for model in (STUDY_ROOT_FIND, PATIENT_ROOT_FIND) for syntax in _SYNTAXES
 )
-_AFTER_CANCEL: Final = 1000
-"""Answers that a peer may still give after C-CANCEL, which crosses them on the wire; then it is cut off."""
 _CANCEL_S: Final = 5.0
-"""For the last answer to what was cancelled; then the association is aborted."""
+"""For the next answer to what was cancelled; then the association is aborted."""
+_DRAIN_S: Final = 60.0
+"""For all answers that C-CANCEL crosses on the wire: a peer may have thousands in line. They are dropped."""
 _LONGEST_TEXT: Final = 1024
 """Of one element: a peer must not fill our memory with a name."""
 _LOOK_S: Final = 0.5
@@ -119,32 +119,32 @@ class Finder:
         ends_by = time.monotonic() + bounds.seconds
         silent_until = time.monotonic() + bounds.silence_s
         found: list[Mapping[str, str]] = []
-        cancelled_since: int | None = None
+        cut_off_at: float | None = None  # once it is cancelled
         while True:
             now = time.monotonic()
-            if cancelled_since is None and (now > ends_by or not self._may_go_on()):
+            if cut_off_at is None and (now > ends_by or not self._may_go_on()):
                 requestor.cancel(context, message_id)
-                cancelled_since, silent_until = 0, now + _CANCEL_S
+                cut_off_at, silent_until = now + _DRAIN_S, now + _CANCEL_S
             if not requestor.hears(_LOOK_S) and now < silent_until:
                 continue
             within_s = max(_LOOK_S, silent_until - now)
             reply, data = requestor.next_reply(field, context, message_id, within_s=within_s)
-            patience_s = bounds.silence_s if cancelled_since is None else _CANCEL_S
-            silent_until = time.monotonic() + patience_s
+            now = time.monotonic()
             if not retrieval_statuses.is_pending(reply.status):
-                return self._ended(reply, found, is_cut=cancelled_since is not None)
-            if cancelled_since is not None:
-                cancelled_since += 1
-                if cancelled_since > _AFTER_CANCEL:
+                return self._ended(reply, found, is_cut=cut_off_at is not None)
+            if cut_off_at is not None:
+                if now > cut_off_at:
                     requestor.is_broken = True
                     raise PeerError(
                         f"{requestor.peer} goes on answering after C-CANCEL: ask for less than it has"
                     )
+                silent_until = now + _CANCEL_S
             elif len(found) >= bounds.most:
                 requestor.cancel(context, message_id)
-                cancelled_since = 0
+                cut_off_at, silent_until = now + _DRAIN_S, now + _CANCEL_S
             else:
                 found.append(self._read(data, keys))
+                silent_until = now + bounds.silence_s
 
     def _read(self, data: bytes, keys: Keys) -> Mapping[str, str]:
         try:

@@ -54,6 +54,8 @@ RESTART_PAUSE_S = 1.0
 """Between a worker's death and the next one, so that a worker that can't start does not spin."""
 
 
+LOOK_S = 0.2
+"""Between two looks at whether the thread of a worker that was killed has ended."""
 RAYS_EXIT_CODE = 1
 """Of a process whose question to the cluster's head found no ear (`cluster.extra`). A decoder that runs wild
 ends by a signal."""
@@ -137,11 +139,15 @@ class Dispatcher:
     def stop(self, grace_s: float) -> None:
         """Let the job in work end within `grace_s`; otherwise it goes back to the ledger."""
         self.ask_to_stop()
-        if self._thread is not None:
-            self._thread.join(grace_s)
-        self._end_worker()
-        if self._thread is not None:
-            self._thread.join()
+        thread = self._thread
+        if thread is None:
+            return
+        thread.join(grace_s)
+        while thread.is_alive():
+            # Only its signal comes from here: what the worker's end means is for the thread that owns it.
+            if (process := self._process) is not None:
+                process.kill()
+            thread.join(LOOK_S)
 
     def _run(self) -> None:
         try:
@@ -177,10 +183,9 @@ class Dispatcher:
 
     def _listen(self) -> None:
         """Hear what a worker without a task has to say of itself."""
-        pipe = self._pipe  # a stop may take it away meanwhile
         try:
-            while pipe is not None and pipe.poll():
-                word: Event = pipe.recv()
+            while self._pipe is not None and self._pipe.poll():
+                word: Event = self._pipe.recv()
                 if isinstance(word, Loaded):
                     self.tally.worker_spoke(self._owner, word)
         except (EOFError, OSError):  # it died: the next task notices

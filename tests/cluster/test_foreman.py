@@ -4,9 +4,8 @@ import socket
 
 import numpy as np
 import pytest
-import ray
 
-from dae_pacs.cluster import foreman
+from dae_pacs.cluster import foreman, link
 from dae_pacs.cluster.messages import Batch
 from dae_pacs.cluster.parcel import parcel_of
 from dae_pacs.config.compute import ComputeSettings
@@ -27,7 +26,7 @@ def test_batches_are_answered_where_joining_fails_in_an_unforeseen_way(monkeypat
         tries.append(True)
         raise (RuntimeError if len(tries) <= lives_for else AssertionError)("made up by a test")
 
-    monkeypatch.setattr(ray, "init", join)
+    monkeypatch.setattr(link.ray, "init", join)
     monkeypatch.setattr(foreman, "JOIN_PAUSE_S", 0.0)
     with socket.create_server(("127.0.0.1", 0)) as head:
         address = f"127.0.0.1:{head.getsockname()[1]}"
