@@ -5,8 +5,9 @@
 The slices of benchmarks/node.py, repeated under new UIDs, go to a node that delivers to a real Orthanc. The
 node's time is that of its job, from the claim to the last derived object on disk, while Orthanc takes them on
 the same cores. The bare model is the network alone, run in this process as the node runs it, in the same
-batches, stabilised and in memory before the clock starts. Both in turn. Besides, what the same pipeline costs
-without its network: the processor's time for reading, decoding, deriving, encoding, flushing and digesting.
+batches, as many beside each other, stabilised and in memory before the clock starts. Both in turn. Besides,
+what the same pipeline costs without its network: the processor's time for reading, decoding, deriving,
+encoding, flushing and digesting.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the worker does
@@ -28,10 +30,11 @@ from results import record
 from dae_pacs.demo.node_process import NodeProcess
 from dae_pacs.demo.orthanc import Orthanc, free_port
 from dae_pacs.demo.phantoms import Study, radiograph
-from dae_pacs.denoise.engine import TorchDenoiser, open_denoiser
+from dae_pacs.denoise.engine import TorchDenoiser, open_denoiser, take_cores
 from dae_pacs.image.files import file_digest
 from dae_pacs.image.pixels import decode
 from dae_pacs.node.events import SeriesTask, Source
+from dae_pacs.node.overlap import side_by_side
 from dae_pacs.node.pipeline import CALIBRATION_FRAMES, denoise_series, spread
 from dae_pacs.resources import find_bundle
 
@@ -104,17 +107,33 @@ def _bare(study: list[Dataset], denoiser: TorchDenoiser) -> tuple[float, float]:
     frames = np.concatenate([one.values for one in decoded])
     keep = np.concatenate([one.keep for one in decoded])
     sample = spread(decoded, CALIBRATION_FRAMES)
+    size = max(1, denoiser.batch_pixels // frames[0].size)
+    beside, cores = denoiser.side_by_side(size * frames[0].size), torch.get_num_threads()
+    parts = [slice(first, first + size) for first in range(0, len(frames), size)]
     started = time.perf_counter()
     noise = denoiser.calibrate([one.values[0] for one in sample], [one.keep[0] for one in sample])
-    denoiser.denoise(frames, keep, noise=noise, strength=denoiser.identity.default_strength)
+
+    def whole(part: slice) -> None:
+        strength = denoiser.identity.default_strength
+        denoiser.denoise(frames[part], keep[part], noise=noise, strength=strength, beside=beside)
+
+    _beside(parts, whole, beside)
     compute_s = time.perf_counter() - started
-    size = max(1, denoiser.batch_pixels // frames[0].size)
-    batches = torch.from_numpy(noise.stabilise(frames)[:, None]).split(size)
+    z = torch.from_numpy(noise.stabilise(frames)[:, None])
+
+    def network(part: slice) -> None:
+        take_cores(cores // beside)
+        with torch.inference_mode():
+            denoiser.way.network(z[part])
+
     started = time.perf_counter()
-    with torch.inference_mode():
-        for batch in batches:
-            denoiser.way.network(batch)
+    _beside(parts, network, beside)
     return time.perf_counter() - started, compute_s
+
+
+def _beside(parts: list[slice], work: Callable[[slice], None], width: int) -> None:
+    for _ in side_by_side(iter(parts), work, width=lambda _: width, waiting=lambda: None):
+        pass
 
 
 def _without_network(study: list[Dataset], denoiser: TorchDenoiser, folder: Path) -> float:

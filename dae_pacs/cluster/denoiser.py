@@ -67,6 +67,7 @@ class ClusterDenoiser:
         *,
         noise: NoiseModel,
         strength: float,
+        beside: int = 1,  # each worker has cores of its own
     ) -> NDArray[np.float32]:
         """Denoise frames of one acquisition group; what `protocol.Denoiser.denoise` says.
 

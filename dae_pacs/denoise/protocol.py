@@ -74,6 +74,7 @@ class Denoiser(Protocol):
         *,
         noise: NoiseModel,
         strength: float,
+        beside: int = 1,
     ) -> NDArray[np.float32]:
         """Denoise frames of one acquisition group.
 
@@ -82,6 +83,8 @@ class Denoiser(Protocol):
             keep: the same shape, True where the pixel must come back as it is.
             noise: what `calibrate` measured for the group.
             strength: 0 gives the input back, bit for bit; 1 is the network's own estimate.
+            beside: how many such calls share the device at this time, this one among them; what they give
+                may depend on it in the last bits, never on when they run.
 
         Returns:
             (frames, rows, columns) float32 in the same unit; finite everywhere the input was.

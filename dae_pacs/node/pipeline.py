@@ -147,6 +147,11 @@ class _Work:
         asked = self.task.strength
         return self.denoiser.identity.default_strength if asked is None else asked
 
+    def beside(self, batch: list[Run]) -> int:
+        """How many batches like this one are at work at a time: one, where it is the only one."""
+        is_only_one = len(batch) == len(self.task.sources) and batch[0].is_last
+        return 1 if is_only_one else self.denoiser.side_by_side(pixels_of(batch))
+
 
 def _noise_of(work: _Work) -> NoiseModel | None:
     """Measure the series' noise on a few frames spread over it, or take what was measured before.
@@ -212,7 +217,9 @@ def _denoise(work: _Work, batch: list[Run], noise: NoiseModel | None) -> list[Ru
     reach("infer.starting")
     try:
         with work.clock.stage("denoise"):
-            clean = work.denoiser.denoise(values, keep, noise=noise, strength=work.strength)
+            clean = work.denoiser.denoise(
+                values, keep, noise=noise, strength=work.strength, beside=work.beside(batch)
+            )
     except InputError as error:
         if len(batch) == 1:
             return [replace(batch[0], noise=noise, error=error)]

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import safetensors.torch
 import torch
 
 from dae_pacs.denoise.bundle import load_bundle, write_manifest
-from dae_pacs.denoise.engine import TorchDenoiser, open_denoiser
+from dae_pacs.denoise.engine import TOGETHER_PIXELS, TorchDenoiser, open_denoiser
 from dae_pacs.denoise.network import build
 from dae_pacs.denoise.protocol import Denoiser
 from dae_pacs.errors import BundleError, PixelError, ServiceError
@@ -131,6 +132,39 @@ def test_frames_are_denoised_one_by_one_whatever_the_batch(bundle_folder, frames
     first = together.denoise(frames, nothing_kept, noise=NOISE, strength=0.8)
     second = alone.denoise(frames, nothing_kept, noise=NOISE, strength=0.8)
     assert np.abs(first - second).max() < 1e-3
+
+
+def test_threads_that_share_the_processor_get_what_one_gets_alone(bundle_folder, frames, nothing_kept):
+    cores = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        denoiser = TorchDenoiser(load_bundle(bundle_folder), device=torch.device("cpu"))
+        alone = denoiser.denoise(frames, nothing_kept, noise=NOISE, strength=0.8)
+
+        def beside_another(_number: int):
+            out = denoiser.denoise(frames, nothing_kept, noise=NOISE, strength=0.8, beside=2)
+            return out, torch.get_num_threads()
+
+        with ThreadPoolExecutor(2) as threads:
+            for out, taken in threads.map(beside_another, range(6)):
+                assert np.abs(out - alone).max() < 1e-3
+                assert taken == 1
+        assert torch.get_num_threads() == 2, "of this thread"
+    finally:
+        torch.set_num_threads(cores)
+
+
+def test_as_many_passes_run_beside_each_other_as_there_are_cores_and_memory_for(bundle_folder):
+    cores = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        denoiser = TorchDenoiser(load_bundle(bundle_folder), device=torch.device("cpu"))
+    finally:
+        torch.set_num_threads(cores)
+    assert denoiser.batch_pixels == TOGETHER_PIXELS["cpu"] // 4
+    for pixels, beside in ((64 * 64, 4), (256 * 256, 4), (512 * 512, 2), (600 * 900, 1), (2500 * 2000, 1)):
+        assert denoiser.side_by_side(pixels) == beside
+        assert beside == 1 or beside * pixels <= TOGETHER_PIXELS["cpu"]
 
 
 def test_same_input_gives_the_same_output(denoiser, frames, nothing_kept):

@@ -34,7 +34,13 @@ class MeanOfFour:
         return fallback(frames, keep)
 
     def denoise(
-        self, frames: NDArray[np.float32], keep: NDArray[np.bool_], *, noise: NoiseModel, strength: float
+        self,
+        frames: NDArray[np.float32],
+        keep: NDArray[np.bool_],
+        *,
+        noise: NoiseModel,
+        strength: float,
+        beside: int = 1,
     ) -> NDArray[np.float32]:
         shifted = [np.roll(frames, step, axis) for axis in (1, 2) for step in (1, -1)]
         clean = frames + np.float32(strength) * (np.mean(shifted, axis=0, dtype=np.float32) - frames)

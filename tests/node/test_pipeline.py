@@ -1,4 +1,5 @@
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -212,6 +213,23 @@ def test_slices_of_a_series_go_through_the_model_together(make_task, denoiser, s
     assert batched.batches == expected
     assert [event.instance_id for event in derived] == [0, 1, 2, 3, 4]
     assert [dcmread(event.path).PixelData for event in derived] == alone
+
+
+@pytest.mark.parametrize(("slices", "expected"), [(6, [2] * 6), (1, [1])])
+def test_slices_share_the_device_and_come_in_their_order(make_task, denoiser, slices, expected):
+    told = []
+
+    class Shared(Batched):
+        def denoise(self, frames, keep, *, beside, **settings):
+            told.append(beside)
+            time.sleep(0.05 / len(told))  # the later, the sooner it is done
+            return super().denoise(frames, keep, **settings)
+
+    shared = Shared(denoiser, slices=1)
+    shared.side_by_side = lambda pixels: 8192 // pixels
+    derived = [event for event in run(make_task(slices=slices), shared) if isinstance(event, Derived)]
+    assert [event.instance_id for event in derived] == list(range(slices))
+    assert told == expected, "an image that comes alone has all of it"
 
 
 def test_images_of_other_shapes_are_not_put_together(make_task, denoiser, tmp_path):
