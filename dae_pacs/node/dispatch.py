@@ -107,6 +107,11 @@ class Dispatcher:
         self._pipe: Connection | None = None
 
     @property
+    def name(self) -> str:
+        """Whose leases its jobs have, and under which name its worker speaks to the tally."""
+        return self._owner
+
+    @property
     def worker_pid(self) -> int | None:
         """Process id of the worker, None while there is none."""
         return self._process.pid if self._process is not None else None

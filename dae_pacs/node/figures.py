@@ -10,12 +10,27 @@ from dataclasses import dataclass
 
 from dae_pacs import __version__
 from dae_pacs.dimse.attendance import Attended
+from dae_pacs.node.cluster_watch import ClusterReport
 from dae_pacs.node.delivery import Courier
+from dae_pacs.node.dispatch import Dispatcher
 from dae_pacs.node.parts import Parts
 from dae_pacs.node.processes import Process, process
 from dae_pacs.node.tally import Sent, Worked, all_sent
 from dae_pacs.spool.files import Room
 from dae_pacs.spool.records import Lag
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One of the processes that denoise, and the thread that feeds it."""
+
+    name: str
+    is_fed: bool
+    """Whether the thread that feeds it is alive."""
+    is_working: bool
+    """Whether the process is."""
+    process: Process | None
+    """What it takes of the machine; None where that can't be seen."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +49,10 @@ class NodeFigures:
     lag: Lag
     room: Room
     worked: Worked
-    is_dispatching: bool
-    """Whether the thread that feeds the worker is alive."""
-    is_working: bool
-    """Whether there is a worker process."""
-    worker: Process | None
-    """What it takes of the machine; None where that can't be seen."""
+    """What its workers did and said, all together and by their names."""
+    workers: tuple[Worker, ...]
+    cluster: ClusterReport | None
+    """None where the node works without a cluster."""
     sent: Mapping[str, Sent]
     """By destination."""
     idle_couriers: tuple[str, ...]
@@ -56,8 +69,6 @@ def figures_of(parts: Parts) -> NodeFigures:
     Raises:
         SpoolError: the spool's disk can't be asked for its room.
     """
-    dispatcher = parts.dispatcher
-    pid = dispatcher.worker_pid
     return NodeFigures(
         version=__version__,
         started_at=parts.started_at,
@@ -67,14 +78,23 @@ def figures_of(parts: Parts) -> NodeFigures:
         uploaded=parts.uploads.attendance.attended(),
         lag=parts.ledger.index.lag(),
         room=parts.files.room(),
-        worked=dispatcher.tally.worked(),
-        is_dispatching=dispatcher.is_running,
-        is_working=dispatcher.is_working,
-        worker=process(pid) if pid is not None else None,
+        worked=parts.dispatchers[0].tally.worked(),
+        workers=tuple(_worker(dispatcher) for dispatcher in parts.dispatchers),
+        cluster=parts.cluster.report,
         sent=_sent(parts.couriers),
         idle_couriers=tuple(sorted({one.name for one in parts.couriers if not one.is_running})),
         certificates=parts.doors.expiries(),
         process=process(os.getpid()),
+    )
+
+
+def _worker(dispatcher: Dispatcher) -> Worker:
+    pid = dispatcher.worker_pid
+    return Worker(
+        dispatcher.name,
+        is_fed=dispatcher.is_running,
+        is_working=dispatcher.is_working,
+        process=process(pid) if pid is not None else None,
     )
 
 

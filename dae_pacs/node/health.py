@@ -1,11 +1,14 @@
 """How a node is, in three words: does it receive, compute, deliver? Reasons name no patient and no peer."""
 
+import time
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from dae_pacs.config.model import Settings
-from dae_pacs.node.figures import NodeFigures
+from dae_pacs.node.cluster_watch import ClusterReport
+from dae_pacs.node.figures import NodeFigures, Worker
+from dae_pacs.node.tally import Worked
 from dae_pacs.spool.backlog import Backlog
 from dae_pacs.spool.destinations import Breaker
 
@@ -48,6 +51,7 @@ class Health:
 
 
 _SILENT: Final = Part(State.DOWN, "the node's process does not answer the console")
+_NO_WORKER: Final = Part(State.STARTING, "no worker process runs; one is being started")
 UNREACHABLE: Final = Health(_SILENT, _SILENT, _SILENT)
 """Where the node does not answer."""
 
@@ -79,17 +83,43 @@ def _receive(figures: NodeFigures, settings: Settings) -> Part:
 
 
 def _compute(figures: NodeFigures) -> Part:
+    if figures.cluster is not None and figures.cluster.unreachable_since is not None:
+        return Part(State.DOWN, _of_cluster(figures.cluster, figures.cluster.unreachable_since))
+    lacks = {worker.name: lack for worker in figures.workers if (lack := _lack(worker, figures.worked))}
     loaded = figures.worked.loaded
-    if not figures.is_dispatching:
+    if len(lacks) < len(figures.workers) and loaded is not None and loaded.identity is not None:
+        device = loaded.device.name if loaded.device is not None else "an unknown device"
+        model = f"{loaded.identity.name} {loaded.identity.version} on {device}"
+        if not lacks:
+            return Part(State.READY, model)
+        worst = max((lack.state for lack in lacks.values()), key=list(State).index)
+        named = "; ".join(f"{name}: {lack.reason}" for name, lack in lacks.items())
+        ready = len(figures.workers) - len(lacks)
+        state = State.READY if worst is State.STARTING else State.DEGRADED
+        return Part(state, f"{model}; {ready} of {len(figures.workers)} workers have it. {named}")
+    # Who will be there in a moment speaks for those that will not.
+    return min(lacks.values(), key=lambda lack: list(State).index(lack.state), default=_NO_WORKER)
+
+
+def _lack(worker: Worker, worked: Worked) -> Part | None:
+    """Say what keeps one worker from its work; None where nothing does."""
+    loaded = worked.spoken.get(worker.name)
+    if not worker.is_fed:
         return Part(State.DOWN, "the dispatcher does not run; it is being started again")
-    if not figures.is_working:
-        return Part(State.STARTING, "no worker process runs; one is being started")
+    if not worker.is_working:
+        return _NO_WORKER
     if loaded is None:
         return Part(State.STARTING, "the worker is loading its model")
     if loaded.identity is None:
         return Part(State.DOWN, "the model can't be loaded; the node's log says why")
-    device = loaded.device.name if loaded.device is not None else "an unknown device"
-    return Part(State.READY, f"{loaded.identity.name} {loaded.identity.version} on {device}")
+    return None
+
+
+def _of_cluster(report: ClusterReport, since: float) -> str:
+    """Say since when and why it is away; its address, which the words begin with, is not for everybody."""
+    moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(since))
+    why = report.why.removeprefix(f"Cluster {report.address}: ").replace(report.address, "compute.address")
+    return f"the cluster is away since {moment}, work waits for it: {why}"
 
 
 def _deliver(figures: NodeFigures, backlog: Backlog | None) -> Part:

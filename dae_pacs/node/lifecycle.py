@@ -104,7 +104,7 @@ class Node:
             Dispatcher(self.ledger, each, work=work, results=results, tally=tally, cluster=self.cluster)
             for each in self._dispatch_settings()
         ]
-        self.dispatcher = self.dispatchers[0]  # speaks for all of them: they share their tally
+        self.dispatcher = self.dispatchers[0]
         spool = Spool(self.files, self.ledger, self._audit)
         self._senders: list[Courier | Committer] = [
             Courier(spool, destination, calling_ae=settings.node.ae_title, results=results)
@@ -121,7 +121,8 @@ class Node:
             self.ledger,
             self.files,
             self.scp,
-            self.dispatcher,
+            dispatchers=tuple(self.dispatchers),
+            cluster=self.cluster,
             receiver=receiver,
             couriers=tuple(one for one in self._senders if isinstance(one, Courier)),
             doors=self._doors,

@@ -6,6 +6,7 @@ from dae_pacs.config.model import Settings
 from dae_pacs.dimse.scp import StorageSCP
 from dae_pacs.node.auditing import Auditor
 from dae_pacs.node.bell import Bell
+from dae_pacs.node.cluster_watch import ClusterWatch
 from dae_pacs.node.delivery import Courier
 from dae_pacs.node.dispatch import Dispatcher
 from dae_pacs.node.doors import Doors
@@ -24,7 +25,9 @@ class Parts:
     ledger: Ledger
     files: SpoolFiles
     scp: StorageSCP
-    dispatcher: Dispatcher
+    dispatchers: tuple[Dispatcher, ...]
+    """Of which each has a worker; they share one tally."""
+    cluster: ClusterWatch
     receiver: Receiver
     couriers: tuple[Courier, ...]
     doors: Doors

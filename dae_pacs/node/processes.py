@@ -1,6 +1,7 @@
 """What a process takes of the machine, from /proc (proc(5))."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -35,6 +36,20 @@ def process(pid: int) -> Process | None:
         )
     except (OSError, ValueError, IndexError):
         return None
+
+
+def together(processes: Iterable[Process | None]) -> Process | None:
+    """Add up what processes take; None where none of them can be seen."""
+    seen = [one for one in processes if one is not None]
+    files = [one.open_files for one in seen if one.open_files is not None]
+    if not seen:
+        return None
+    return Process(
+        resident_bytes=sum(one.resident_bytes for one in seen),
+        cpu_s=sum(one.cpu_s for one in seen),
+        threads=sum(one.threads for one in seen),
+        open_files=sum(files) if files else None,
+    )
 
 
 def _open_files(folder: Path) -> int | None:

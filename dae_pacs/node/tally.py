@@ -66,7 +66,9 @@ class Worked:
     starts: int
     """Of worker processes."""
     loaded: Loaded | None
-    """What the worker last said of its model and device; None while there is none that has spoken."""
+    """What a worker last said of its model and device; None while there is none that has spoken."""
+    spoken: Mapping[str, Loaded]
+    """What each worker last said, by its name; without those that have not spoken yet."""
 
 
 class WorkTally:
@@ -125,6 +127,7 @@ class WorkTally:
                 waited=self._waited.read(),
                 starts=self._starts,
                 loaded=_best(self._loaded.values()),
+                spoken=dict(self._loaded),
             )
 
 

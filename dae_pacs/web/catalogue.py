@@ -87,9 +87,14 @@ METRICS: Final = {
             ("stage",),
         ),
         Metric("dae_pacs_job_wait_seconds", "histogram", "From a series' last image to its worker."),
-        Metric("dae_pacs_worker_up", "gauge", "1 while the worker process lives."),
+        Metric("dae_pacs_worker_up", "gauge", "1 while a worker process lives."),
         Metric("dae_pacs_worker_starts_total", "counter", "Worker processes that were started."),
-        Metric("dae_pacs_model_loaded", "gauge", "1 while the worker holds the model of the configuration."),
+        Metric("dae_pacs_workers", "gauge", "Workers that there should be."),
+        Metric("dae_pacs_workers_with_model", "gauge", "Workers that hold the model of the configuration."),
+        Metric(
+            "dae_pacs_cluster_up", "gauge", "0 while the cluster is away; only where there should be one."
+        ),
+        Metric("dae_pacs_model_loaded", "gauge", "1 while a worker holds the model of the configuration."),
         Metric("dae_pacs_model_info", "info", "The model in use.", ("name", "version", "digest")),
         Metric("dae_pacs_device_info", "info", "The device in use.", ("device",)),
         Metric(
@@ -155,7 +160,7 @@ METRICS: Final = {
         Metric(
             "dae_pacs_process_resident_memory_bytes",
             "gauge",
-            "Memory of each process: receive, worker, web.",
+            "Memory of each process: receive, worker (all of them together), web.",
             ("process",),
         ),
         Metric("dae_pacs_process_cpu_seconds_total", "counter", "Processor time of each.", ("process",)),

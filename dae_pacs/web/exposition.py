@@ -13,7 +13,7 @@ from prometheus_client.core import (
 )
 
 from dae_pacs.node.figures import NodeFigures
-from dae_pacs.node.processes import Process
+from dae_pacs.node.processes import Process, together
 from dae_pacs.node.tally import Distribution
 from dae_pacs.spool.backlog import Backlog, Owed
 from dae_pacs.spool.destinations import Breaker
@@ -134,9 +134,14 @@ def _of_worker(figures: NodeFigures) -> Iterator[Sample]:
     yield from _each("dae_pacs_job_images_total", worked.images)
     yield from _each("dae_pacs_job_stage_seconds", worked.stages)
     yield Sample("dae_pacs_job_wait_seconds", worked.waited)
-    yield Sample("dae_pacs_worker_up", float(figures.is_working))
+    yield Sample("dae_pacs_worker_up", float(any(worker.is_working for worker in figures.workers)))
+    has_model = [name for name, said in worked.spoken.items() if said.identity is not None]
+    yield Sample("dae_pacs_workers", len(figures.workers))
+    yield Sample("dae_pacs_workers_with_model", len(has_model))
+    if figures.cluster is not None:
+        yield Sample("dae_pacs_cluster_up", float(figures.cluster.unreachable_since is None))
     yield Sample("dae_pacs_worker_starts_total", worked.starts)
-    yield from _of_process("worker", figures.worker)
+    yield from _of_process("worker", together([worker.process for worker in figures.workers]))
     loaded = worked.loaded
     identity = None if loaded is None else loaded.identity
     yield Sample("dae_pacs_model_loaded", float(identity is not None))
