@@ -26,7 +26,7 @@ UNREAD_S: Final = 2.0
 
 def connections_of(web: WebSettings) -> type[asyncio.Protocol]:
     """Make the class of the server's connections."""
-    most = max(_LEAST_SHARE, web.max_connections // _SHARE)
+    most = share_of(web)
     unbounded = frozenset(web.proxies)
 
     class Connection(H11Protocol):
@@ -118,6 +118,11 @@ def connections_of(web: WebSettings) -> type[asyncio.Protocol]:
             return [caller[0] for caller in callers if caller].count(self.client[0]) > most
 
     return Connection
+
+
+def share_of(web: WebSettings) -> int:
+    """Say how many connections one address gets."""
+    return max(_LEAST_SHARE, web.max_connections // _SHARE)
 
 
 def is_bounded(address: str, unbounded: frozenset[str]) -> bool:

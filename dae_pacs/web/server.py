@@ -18,6 +18,7 @@ from dae_pacs.web.app import create_app
 from dae_pacs.web.connections import connections_of
 from dae_pacs.web.context import open_context
 from dae_pacs.web.desk import Desk
+from dae_pacs.web.doorstep import doorstep_of
 from dae_pacs.web.headers import HEADERS_BYTES
 from dae_pacs.web.tls import tls_of
 
@@ -86,9 +87,10 @@ def address_of(web: WebSettings, listener: socket.socket) -> str:
 
 
 def _config(app: object, web: WebSettings) -> uvicorn.Config:
+    inside, context = connections_of(web), tls_of(web)
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]  # uvicorn spells the types of ASGI out, Starlette does not
-        http=connections_of(web),
+        http=inside if context is None else doorstep_of(web, context, inside),
         ws="none",
         loop="asyncio",
         lifespan="off",
@@ -103,6 +105,4 @@ def _config(app: object, web: WebSettings) -> uvicorn.Config:
         h11_max_incomplete_event_size=HEADERS_BYTES,
     )
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # strangers must not be able to fill the log
-    config.load()
-    config.ssl = tls_of(web)
     return config

@@ -1,6 +1,7 @@
 """Log-in over TLS, by password and by a provider, in a browser; what the audit trail says of it."""
 
 import re
+import socket
 import ssl
 import xml.etree.ElementTree as Xml
 from urllib.parse import parse_qs, urlsplit
@@ -99,6 +100,14 @@ def test_cookies_over_tls_are_for_tls_and_this_host_alone(console, authority):
         cookies = answer.headers.get_list("set-cookie")
         assert answer.headers["strict-transport-security"]
     assert all(one.startswith("__Host-dae-pacs-") and "Secure" in one for one in cookies)
+
+
+def test_who_says_nothing_before_a_handshake_is_shown_out_in_seconds(console):
+    host, port = console.url.removeprefix("https://").split(":")
+    with socket.create_connection((host, int(port)), timeout=40) as silent:
+        assert silent.recv(100) == b""
+        with console.client() as client:
+            assert client.get("/healthz").status_code == 200
 
 
 def test_plain_text_and_old_tls_get_no_answer(console):
