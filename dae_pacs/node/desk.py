@@ -68,11 +68,26 @@ class NodeDesk:
                 if getattr(asked.request, "calls_others", False):
                     self._start_call(asked, pipe, lock)
                 else:
-                    self._pool.submit(self._reply, asked, pipe, lock)
-            except (EOFError, OSError, RuntimeError):  # the console, or this desk, is closed
+                    self._start_reply(asked, pipe, lock)
+            except (EOFError, OSError):  # the console is closed
                 break
         if ConsoleEnded in self._answers:
             self._answer(Asked(0, ConsoleEnded()))
+
+    def _start_reply(self, asked: Asked, pipe: Connection, lock: threading.Lock) -> None:
+        """Answer in one of the pool's threads; a request that gets none is told so, and never carried out."""
+        taken = threading.Lock()
+
+        def reply() -> None:
+            if taken.acquire(blocking=False):
+                self._reply(asked, pipe, lock)
+
+        try:
+            self._pool.submit(reply)
+        except RuntimeError:  # closed, or the system gives no more threads: then the pool still holds it
+            if taken.acquire(blocking=False):
+                words = "The node is stopping, or has no thread to spare; nothing was done. Try again."
+                self._send(_failed(asked, words, ServiceError), pipe, lock)
 
     def _start_call(self, asked: Asked, pipe: Connection, lock: threading.Lock) -> None:
         """Answer in a thread that the node's end does not wait for, as it would for a pool's."""

@@ -145,6 +145,42 @@ def test_calls_to_machines_that_do_not_answer_hold_up_nothing_else_and_not_the_e
     listening.join(5)
 
 
+def test_request_that_gets_no_thread_is_refused_in_words_and_the_next_one_is_answered(ask, monkeypatch):
+    done = []
+    desk = ask(lambda request: done.append(request.number) or 2 * request.number)
+    start = threading.Thread.start
+
+    def refuse(thread):
+        if thread.name.startswith("desk_"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as patched:  # of the system's, which can't be starved for one thread alone
+        patched.setattr(threading.Thread, "start", refuse)
+        for number in (1, 2):
+            with pytest.raises(ServiceError, match="no thread to spare; nothing was done"):
+                desk.ask(Doubled(number), timeout_s=10)
+    assert desk.ask(Doubled(3), timeout_s=10) == 6
+    assert done == [3]
+
+
+def test_request_to_a_closed_desk_is_refused_in_words_each_time(pipes):
+    ours, theirs = pipes
+    node = NodeDesk({Doubled: lambda request: 2 * request.number})
+    node.serve(ours)
+    desk = Desk(theirs)
+    listening = threading.Thread(target=desk.listen)
+    listening.start()
+    assert desk.ask(Doubled(1), timeout_s=10) == 2
+    node.close()
+    for _ in range(2):
+        with pytest.raises(ServiceError, match="is stopping"):
+            desk.ask(Doubled(1), timeout_s=10)
+    with socket.socket(fileno=os.dup(theirs.fileno())) as end:
+        end.shutdown(socket.SHUT_RDWR)
+    listening.join(5)
+
+
 def test_node_that_ended_is_told(pipes):
     ours, theirs = pipes
     desk = Desk(theirs)
