@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from dae_pacs import failpoints
 from dae_pacs.config.describe import bare_kind, expectation, models_inside, toml
+from dae_pacs.config.masking import is_secret, masked
 from dae_pacs.config.model import ENV_DELIMITER, ENV_PREFIX, Settings
 
 Loc = Sequence[int | str]
@@ -46,10 +47,8 @@ def _line(found: ErrorDetails, values: Mapping[str, object]) -> str:
     wrong, right = _wrong_and_right(found, loc)
     # For a wrong key pydantic gives the key as the value, and for a missing one the table around it.
     value = _raw(values, loc) if found["loc"][-1:] == ("[key]",) else found["input"]
-    is_secret = bool(loc) and str(loc[-1]).endswith(
-        "password"
-    )  # misplaced, perhaps, but a log must not have it
-    is_shown = found["type"] != "missing" and not isinstance(value, Mapping) and not is_secret
+    may_be_shown = not any(is_secret(part) for part in loc)  # misplaced, perhaps: a log must not have it
+    is_shown = found["type"] != "missing" and not isinstance(value, Mapping) and may_be_shown
     return f"{_key(loc)}{_origin(loc, values)}{f' = {_shown(value)}' if is_shown else ''}: {wrong}; {right}"
 
 
@@ -160,5 +159,5 @@ def _raw(values: object, loc: Loc) -> object:
 
 
 def _shown(value: object) -> str:
-    text = toml(value)
+    text = toml(masked(value))
     return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 3] + "..."

@@ -14,7 +14,7 @@ _STRICT = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 WEB_PORT = 8104
 """Free in IANA's registry, and one beside 104, DICOM's own."""
 _URL = re.compile(r"https?://[A-Za-z0-9_.\[\]:-]+/?")
-_ISSUER = re.compile(r"https?://[^\s?#]+")
+_ISSUER = re.compile(r"https?://[^\s?#/@]+(/[^\s?#]*)?")
 
 RoleName = Literal["viewer", "operator", "administrator"]
 

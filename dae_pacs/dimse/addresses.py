@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dae_pacs.config.masking import masked
 from dae_pacs.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ def parse_peer(text: str) -> PeerAddress:
     """
     match = _ADDRESS.fullmatch(text.strip())
     if match is None:
-        raise ConfigError(f"peer {text!r}: expected AE@host:port, for example ORTHANC@127.0.0.1:4242")
+        raise ConfigError(f"peer {masked(text)!r}: expected AE@host:port, for example ORTHANC@127.0.0.1:4242")
     port = int(match["port"])
     if not 1 <= port <= 65535:
-        raise ConfigError(f"peer {text!r}: port {port} is not between 1 and 65535")
+        raise ConfigError(f"peer {masked(text)!r}: port {port} is not between 1 and 65535")
     return PeerAddress(check_ae_title(match["ae"]), match["host"].strip("[]"), port)

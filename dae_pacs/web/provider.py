@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import logging
 import secrets
 import ssl
 import threading
@@ -18,8 +19,10 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from dae_pacs.config.web import OidcSettings
-from dae_pacs.errors import ConfigError, InputError, ServiceError
+from dae_pacs.errors import InputError, ServiceError
 from dae_pacs.web.role import Role
+
+logger = logging.getLogger(__name__)
 
 TIMEOUT_S: Final = 10.0
 METADATA_S: Final = 3600.0
@@ -39,6 +42,12 @@ ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES25
 _DOES_NOT_HOLD: Final = (
     "The provider's word does not hold: wrong signature, audience, issuer or time. If it happens again, "
     "check [oidc] and the clocks of both machines."
+)
+
+
+_UNUSABLE: Final = (
+    "Log-in by the identity provider does not work: this node is not set up rightly for it. Its log says "
+    "why. Try again later, or log in with an account of this node."
 )
 
 
@@ -75,6 +84,8 @@ class Provider:
         self._asking = threading.Lock()
         self._failed: tuple[str, float] = ("", 0.0)
         """Why the provider could not be asked, and until when it is not asked again."""
+        self._quiet_until = 0.0
+        """The log is not told again before, since a stranger may try as often as they like."""
 
     def begin(self, target: str, *, address: str = "") -> tuple[str, str]:
         """Give the address to send somebody to, and the state that comes back with them.
@@ -84,8 +95,8 @@ class Provider:
             address: whence they come.
 
         Raises:
-            ConfigError: the client's secret can't be read.
-            ServiceError: the provider does not answer, or not as one.
+            ServiceError: the provider does not answer, or not as one, or [oidc] can't be used. Its words, as
+                all that this class raises, may be shown to a stranger.
         """
         metadata, _ = self._description()
         state = secrets.token_urlsafe(32)
@@ -126,10 +137,9 @@ class Provider:
         """Turn the code that came back into a name and a role; each state serves once.
 
         Raises:
-            ConfigError: the client's secret can't be read.
             InputError: nobody with that state is on the way, or the provider's word does not hold, or it
                 gives no role.
-            ServiceError: the provider does not answer, or not as one.
+            ServiceError: the provider does not answer, or not as one, or [oidc] can't be used.
         """
         with self._lock:
             pending = self._pending.pop(state, None)
@@ -253,15 +263,24 @@ class Provider:
         try:
             return path.read_text().strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"oidc.client_secret_file {path}: can't be read.") from error
+            raise self._unusable(f"oidc.client_secret_file {path}: can't be read") from error
 
     def _trust(self) -> ssl.SSLContext:
         try:
             return ssl.create_default_context(cafile=self._settings.authorities)
         except OSError as error:
-            raise ConfigError(
-                f"oidc.authorities {self._settings.authorities}: holds no certificates that can be read."
-            ) from error
+            why = f"oidc.authorities {self._settings.authorities}: holds no certificates that can be read"
+            raise self._unusable(why) from error
+
+    def _unusable(self, why: str) -> ServiceError:
+        """Tell the log what is wrong with [oidc], and give what whoever wants to log in may know of it."""
+        with self._lock:
+            is_quiet = time.monotonic() < self._quiet_until
+            if not is_quiet:
+                self._quiet_until = time.monotonic() + SILENCE_S
+        if not is_quiet:
+            logger.error("nobody can log in by the identity provider", extra={"why": why})
+        return ServiceError(_UNUSABLE)
 
     def _silent(self, error: Exception) -> ServiceError:
         return ServiceError(

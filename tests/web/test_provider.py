@@ -172,3 +172,17 @@ def test_provider_that_is_away_is_told(make_provider, identity):
     provider = make_provider(issuer=f"{identity.issuer}/elsewhere")
     with pytest.raises(ServiceError, match="can't be asked"):
         provider.begin("/")
+
+
+@pytest.mark.parametrize("key", ["authorities", "client_secret_file"])
+def test_stranger_hears_nothing_of_our_files_and_the_log_hears_it_once(make_provider, tmp_path, caplog, key):
+    missing = tmp_path / "not here"
+    provider = make_provider(**{key: missing})
+    for _ in range(2):
+        with pytest.raises(ServiceError, match="not set up rightly") as caught:
+            provider.finish(**go(provider))
+        assert "not here" not in str(caught.value)
+        assert key not in str(caught.value)
+    told = [record.why for record in caplog.records if "nobody can log in" in record.message]
+    assert len(told) == 1
+    assert f"oidc.{key} {missing}" in told[0]
