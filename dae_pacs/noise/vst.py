@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK_PIXELS = 1 << 16
+BLOCK_PIXELS = 1 << 15
 """Pixels worked on at a time: the float64 steps then stay in the processor's cache."""
 
 TABLE_STEPS = 2048
@@ -72,7 +72,7 @@ def backward(z: NDArray[np.float32], of: Pieces) -> NDArray[np.float32]:
 
 def backward_unbiased(z: NDArray[np.float32], of: Pieces, table: NDArray[np.float64]) -> NDArray[np.float32]:
     """Map an estimate of E[z | x] to x; `table` is what `bias_table` gives."""
-    return _by_blocks(z, lambda block: _backward(block, of) + np.interp(block, table[0], table[1]))
+    return _by_blocks(z, lambda block: _backward(block, of) + _bias(block, table))
 
 
 def change(
@@ -104,7 +104,7 @@ def change(
     for start in range(0, frames.size, BLOCK_PIXELS):
         x, old, new, target = (part[start : start + BLOCK_PIXELS] for part in flat)
         moved = np.minimum(np.abs(new - old) / (0.1 * strength), 1)
-        restored = _backward(new, of) + share * moved * np.interp(new, table[0], table[1])
+        restored = _backward(new, of) + share * moved * _bias(new, table)
         target[:] = np.where(new == old, x, restored)
     return out
 
@@ -114,7 +114,7 @@ def bias_table(levels: tuple[float, ...], variances: tuple[float, ...]) -> NDArr
     """Tabulate by how much the algebraic inverse of E[z | x] misses x.
 
     Returns:
-        (2, steps) float64: E[z | x], increasing, and x − inverse(E[z | x]).
+        (2, steps) float64: E[z | x] at even steps, and x − inverse(E[z | x]); beyond its ends it stays.
     """
     of = pieces(levels, variances)
     if len(of.x) == 1:
@@ -125,25 +125,50 @@ def bias_table(levels: tuple[float, ...], variances: tuple[float, ...]) -> NDArr
     sigma = np.sqrt(np.interp(x, levels, variances))
     expected = _forward(x[:, None] + sigma[:, None] * points, of) @ (weights / weights.sum())
     expected = np.maximum.accumulate(expected)
-    return np.stack([expected, x - _backward(expected, of)])
+    even = np.linspace(expected[0], expected[-1], TABLE_STEPS)
+    return np.stack([even, np.interp(even, expected, x - _backward(expected, of))])
+
+
+def _bias(z: NDArray[np.floating], table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Interpolate in a bias table, whose steps are even: a division finds the place that others search."""
+    known, missed = table
+    place: NDArray[np.float64] = np.clip(
+        (z - known[0]) * ((len(known) - 1) / (known[-1] - known[0])), 0, len(known) - 1
+    )
+    left = place.astype(np.intp)
+    place -= left
+    place *= np.diff(missed, append=missed[-1]).take(left)
+    place += missed.take(left)
+    return place
 
 
 def _forward(x: NDArray[np.floating], of: Pieces) -> NDArray[np.float64]:
     piece = np.searchsorted(of.x, x)
     start = np.maximum(piece - 1, 0)
-    step = x - of.x[start]
-    root = of.root[piece]
-    reached = np.sqrt(np.maximum(root**2 + of.slope[piece] * step, 0))
-    stabilised: NDArray[np.float64] = of.z[start] + 2 * step / (root + reached)
-    return stabilised
+    step = x - of.x.take(start)
+    root = of.root.take(piece)
+    reached = of.slope.take(piece)
+    reached *= step
+    reached += np.square(root)
+    np.sqrt(np.maximum(reached, 0, out=reached), out=reached)
+    reached += root
+    step *= 2
+    step /= reached
+    step += of.z.take(start)
+    return step
 
 
 def _backward(z: NDArray[np.floating], of: Pieces) -> NDArray[np.float64]:
     piece = np.searchsorted(of.z, z)
     start = np.maximum(piece - 1, 0)
-    step = z - of.z[start]
-    restored: NDArray[np.float64] = of.x[start] + step * (of.root[piece] + of.slope[piece] * step / 4)
-    return restored
+    step = z - of.z.take(start)
+    factor = of.slope.take(piece)
+    factor *= step
+    factor /= 4
+    factor += of.root.take(piece)
+    step *= factor
+    step += of.x.take(start)
+    return step
 
 
 def _by_blocks(
