@@ -1,6 +1,6 @@
 """Say what a node under load spends its processor time on, by py-spy.
 
-    python benchmarks/hot_spots.py [--seconds 40] [--slices 200]
+    python benchmarks/hot_spots.py [--seconds 40] [--slices 50]
 
 A CT study comes in over and over from four senders, is denoised by the shipped model, and goes out to a real
 Orthanc, until the time is over; py-spy samples the receiving process and its worker a hundred times a second,
