@@ -18,6 +18,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the worker does; the pe
 
 import numpy as np
 import torch
+from bare import Batches
 from results import commit, machine, record
 from torch import Tensor, nn
 
@@ -191,25 +193,15 @@ def _engine_rows(images: list[Images], device: torch.device) -> list[Row]:
     one = images[-1]
     repeats = -(-PASS_PIXELS[device.type] * 6 // one.frames.size) if device.type == "cuda" else 1
     frames = np.concatenate([one.frames] * repeats)[: None if device.type == "cuda" else 8]
-    keep = np.zeros(frames.shape, dtype=np.bool_)
     denoiser = TorchDenoiser(load_bundle(ROOT / "models" / one.model), device=device)
-    network = denoiser.way.network
-    size = max(1, denoiser.batch_pixels // frames[0].size)
-    batches = _stabilised(Images(one.name, one.model, frames, one.noise), device, frames.size).split(size)
-
-    def bare() -> None:
-        with torch.inference_mode():
-            for batch in batches:
-                network(batch)
-
-    def whole() -> None:
-        denoiser.denoise(frames, keep, noise=one.noise, strength=STRENGTH)
-
-    alone, engine = _in_turn_of([bare, whole], 5, device)
+    batches = Batches(denoiser, frames, one.noise)
+    whole = partial(batches.engine, strength=STRENGTH)
+    alone, engine = _in_turn_of([batches.network, whole], 5, device)
     speed = frames.size / 1e6 / statistics.median(engine)
     note = (
-        f"{len(frames)} slices of 512x512 in batches of {size}: stabilise, network, clamp, invert, checks, "
-        f"arrays in and out, over the network alone; {speed:.1f} megapixels a second"
+        f"{len(frames)} slices of 512x512 in batches of {batches.size}, {batches.beside} at a time: "
+        "stabilise, network, clamp, invert, checks, arrays in and out, over the network alone; "
+        f"{speed:.1f} megapixels a second"
     )
     return [_ratio(f"engine_over_bare_model_{kind}", alone, engine) | {"note": note}]
 

@@ -16,13 +16,12 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the worker does
 
 import numpy as np
-import torch
+from bare import Batches
 from node import CONFIGURATION, MODEL, QUIET_S, Place, _ct, _pass_through, _split
 from pydicom import Dataset
 from results import record
@@ -30,11 +29,10 @@ from results import record
 from dae_pacs.demo.node_process import NodeProcess
 from dae_pacs.demo.orthanc import Orthanc, free_port
 from dae_pacs.demo.phantoms import Study, radiograph
-from dae_pacs.denoise.engine import TorchDenoiser, open_denoiser, take_cores
+from dae_pacs.denoise.engine import TorchDenoiser, open_denoiser
 from dae_pacs.image.files import file_digest
 from dae_pacs.image.pixels import decode
 from dae_pacs.node.events import SeriesTask, Source
-from dae_pacs.node.overlap import side_by_side
 from dae_pacs.node.pipeline import CALIBRATION_FRAMES, denoise_series, spread
 from dae_pacs.resources import find_bundle
 
@@ -105,35 +103,17 @@ def _bare(study: list[Dataset], denoiser: TorchDenoiser) -> tuple[float, float]:
     """Time the network alone, and all compute, on arrays in memory."""
     decoded = [decode(ds) for ds in study]
     frames = np.concatenate([one.values for one in decoded])
-    keep = np.concatenate([one.keep for one in decoded])
     sample = spread(decoded, CALIBRATION_FRAMES)
-    size = max(1, denoiser.batch_pixels // frames[0].size)
-    beside, cores = denoiser.side_by_side(size * frames[0].size), torch.get_num_threads()
-    parts = [slice(first, first + size) for first in range(0, len(frames), size)]
     started = time.perf_counter()
     noise = denoiser.calibrate([one.values[0] for one in sample], [one.keep[0] for one in sample])
-
-    def whole(part: slice) -> None:
-        strength = denoiser.identity.default_strength
-        denoiser.denoise(frames[part], keep[part], noise=noise, strength=strength, beside=beside)
-
-    _beside(parts, whole, beside)
-    compute_s = time.perf_counter() - started
-    z = torch.from_numpy(noise.stabilise(frames)[:, None])
-
-    def network(part: slice) -> None:
-        take_cores(cores // beside)
-        with torch.inference_mode():
-            denoiser.way.network(z[part])
-
+    calibrate_s = time.perf_counter() - started
+    batches = Batches(denoiser, frames, noise)
     started = time.perf_counter()
-    _beside(parts, network, beside)
-    return time.perf_counter() - started, compute_s
-
-
-def _beside(parts: list[slice], work: Callable[[slice], None], width: int) -> None:
-    for _ in side_by_side(iter(parts), work, width=lambda _: width, waiting=lambda: None):
-        pass
+    batches.engine(strength=denoiser.identity.default_strength)
+    compute_s = time.perf_counter() - started
+    started = time.perf_counter()
+    batches.network()
+    return time.perf_counter() - started, calibrate_s + compute_s
 
 
 def _without_network(study: list[Dataset], denoiser: TorchDenoiser, folder: Path) -> float:
