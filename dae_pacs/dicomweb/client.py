@@ -21,8 +21,7 @@ from dae_pacs.dicomweb.storing import Stored, read_response
 from dae_pacs.errors import PeerError, PeerGoneError, ProtocolError, RequestError
 from dae_pacs.identity import IMPLEMENTATION_VERSION_NAME
 
-# Imports inside functions: ten megabytes and a tenth of a second that a node without such services need not
-# spend; httpx brings its own command line along.
+# Imports inside functions: httpx takes 10 MB and 0.1 s, which a node without such services need not spend.
 # ruff: noqa: PLC0415
 
 if TYPE_CHECKING:
@@ -56,6 +55,11 @@ class WebStatusError(PeerError):
     def is_about_query(self) -> bool:
         """Whether the service objects to what is searched for, and so will another time."""
         return self.status in (400, 413, 414, 422)
+
+    @property
+    def may_spare_others(self) -> bool:
+        """Whether the service refuses this search for now, and another one perhaps not."""
+        return self.status == 403
 
 
 @dataclass(frozen=True)

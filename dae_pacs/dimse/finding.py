@@ -47,6 +47,11 @@ class FindRefusedError(PeerError):
         """Whether the peer objects to what is asked for, and so will another time."""
         return self.status & 0xFF00 == statuses.MISMATCH or self.status & 0xF000 == statuses.CANNOT_UNDERSTAND
 
+    @property
+    def may_spare_others(self) -> bool:
+        """Whether the peer refuses this query for now, and perhaps no other: a patient is protected, say."""
+        return self.status == statuses.NOT_AUTHORIZED or self.status & 0xFF00 == statuses.OUT_OF_RESOURCES
+
 
 Level = Literal["PATIENT", "STUDY", "SERIES", "IMAGE"]
 

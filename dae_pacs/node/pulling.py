@@ -14,14 +14,11 @@ from typing import Final
 
 from dae_pacs.config import moments
 from dae_pacs.config.pulls import Pull as Rule
-from dae_pacs.dicomweb.client import WebStatusError
 from dae_pacs.dimse import statuses
-from dae_pacs.dimse.finding import FindRefusedError
-from dae_pacs.dimse.identifiers import CharacterSetError
 from dae_pacs.dimse.retrieval import Progress, Retrieved, Watch
 from dae_pacs.errors import PeerError, SpoolError
 from dae_pacs.failpoints import reach
-from dae_pacs.node import priors
+from dae_pacs.node.arrivals import Arrivals
 from dae_pacs.node.auditing import Auditor
 from dae_pacs.node.catalogue import Instance, Listing, Series, Wanted, list_instances, list_series
 from dae_pacs.node.ways import Way
@@ -45,7 +42,6 @@ _LONGEST_WAIT_S: Final = 3600.0
 """Beyond any pause of ours: a time that lies further ahead comes from a clock that was set back."""
 _MOST_NAMED: Final = 500
 """Objects that one request names: their UIDs must fit into one element."""
-_ARRIVALS_AT_ONCE: Final = 20
 
 
 @dataclass(frozen=True)
@@ -84,6 +80,7 @@ class Puller:
         self._here = here
         self._pulls = here.ledger.pulls
         self._way = make_way(self._note_cut)
+        self._arrivals = Arrivals(rule, here.files.root, self._pulls, ask=self._listed, wish=self._wish)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._cut: Callable[[], None] | None = None
@@ -187,7 +184,7 @@ class Puller:
     def _is_due(self, state: RuleState, now: float) -> bool:
         rule = self._rule
         if rule.priors:
-            return bool(self._pulls.arrivals(rule.name, limit=1))
+            return self._arrivals.is_due()
         if rule.at is not None:
             return state.looked_at < moments.last_time(rule.at, datetime.now().astimezone()).timestamp()
         return now - state.looked_at >= rule.every_s or state.looked_at > now
@@ -203,7 +200,9 @@ class Puller:
         """
         rule = self._rule
         if rule.priors:
-            self._look_for_priors()
+            self._arrivals.look(self._may_go_on)
+            self._pulls.looked(rule.name, now=time.time())
+            self._pulls.worked(rule.name)
             return
         wanted = wanted_of(rule, datetime.now().astimezone())
         seen: dict[str, str] = {}
@@ -218,39 +217,6 @@ class Puller:
         self._known = seen if added < rule.most_at_once and not found.is_cut else {}
         self._pulls.looked(rule.name, now=time.time())
         self._pulls.worked(rule.name)
-
-    def _look_for_priors(self) -> None:
-        rule = self._rule
-        asked_for: dict[priors.Call, tuple[Series, ...]] = {}
-        for arrived in self._pulls.arrivals(rule.name, limit=_ARRIVALS_AT_ONCE):
-            if self._stopping.is_set():
-                return
-            call = priors.call_of(arrived, self._here.files.root, rule)
-            if call is not None and call not in asked_for:
-                asked_for[call] = self._priors_for(call)
-                self._wish(asked_for[call], f"prior of study {call.study}")
-            self._pulls.seen(rule.name, arrived.id)
-        self._pulls.looked(rule.name, now=time.time())
-        self._pulls.worked(rule.name)
-
-    def _priors_for(self, call: priors.Call) -> tuple[Series, ...]:
-        """Ask for the priors of what arrived; a question that can't be asked must not keep back the others.
-
-        Raises:
-            PeerError: nothing can be asked now.
-        """
-        try:
-            found = self._listed(call.wanted)
-        except CharacterSetError as error:
-            why = str(error)
-        except (FindRefusedError, WebStatusError) as error:
-            if not error.is_about_query:
-                raise
-            why = str(error)
-        else:
-            return priors.chosen(found.series, call, self._rule)
-        logger.warning("priors not asked for", extra=self._fields() | {"why": why})
-        return ()
 
     def _listed(
         self, wanted: Wanted, is_known: Callable[[str, str], bool] = lambda _study, _instances: False

@@ -4,8 +4,9 @@ One row for a series of a peer, whoever asked for it: no rule pulls what another
 restart forgets nothing. A series is asked for again only where the peer has more of it than it had.
 """
 
+import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +25,11 @@ _COLUMNS: Final = (
     "id, rule, peer, StudyInstanceUID, SeriesInstanceUID, PatientID, reason, status, announced, arrived,"
     " attempts, next_try_at, error, asked_at, pulled_at"
 )
+
+
+def pause_s(failures: int) -> float:
+    """Say how long to wait after so many failures in a row."""
+    return _RETRY_FACTOR * backoff_s(failures)
 
 
 @dataclass(frozen=True)
@@ -151,7 +157,7 @@ class Pulls:
             connection.execute(
                 "UPDATE pulls SET status = ?, arrived = ?, error = ?, attempts = ?, next_try_at = ?"
                 " WHERE id = ?",
-                (status, arrived, error, attempts, now + _RETRY_FACTOR * backoff_s(attempts), pull_id),
+                (status, arrived, error, attempts, now + pause_s(attempts), pull_id),
             )
             return status
 
@@ -207,7 +213,7 @@ class Pulls:
                 "UPDATE pull_rules SET failures = failures + 1, error = ? WHERE name = ? RETURNING failures",
                 (error, rule),
             ).fetchone()
-            next_try_at = now + _RETRY_FACTOR * backoff_s(failures)
+            next_try_at = now + pause_s(failures)
             connection.execute("UPDATE pull_rules SET next_try_at = ? WHERE name = ?", (next_try_at, rule))
             return next_try_at
 
@@ -230,20 +236,31 @@ class Pulls:
             with self._database.writing() as connection:
                 connection.execute("UPDATE pull_rules SET error = ? WHERE name = ?", (words, rule))
 
-    def arrivals(self, rule: str, *, limit: int) -> list[Arrived]:
+    def arrivals(
+        self, rule: str, *, limit: int, done: Collection[int] = (), without: Collection[str] = ()
+    ) -> list[Arrived]:
         """List the series that were sent to us since the last one that a rule has seen.
 
         What was pulled is left out, or each prior would call for priors of its own.
+
+        Args:
+            rule: whose.
+            limit: at most so many.
+            done: these are left out, too.
+            without: and those of these patients.
         """
         query = (
             "SELECT s.id, s.StudyInstanceUID, s.SeriesInstanceUID, s.PatientID, s.StudyDate, s.Modality,"
             " (SELECT path FROM instances WHERE series_id = s.id ORDER BY id LIMIT 1) AS instance_path"
             " FROM series AS s WHERE s.id > (SELECT seen FROM pull_rules WHERE name = ?)"
             " AND s.origin = 'received' AND NOT EXISTS"
-            " (SELECT 1 FROM pulls WHERE StudyInstanceUID = s.StudyInstanceUID) ORDER BY s.id LIMIT ?"
+            " (SELECT 1 FROM pulls WHERE StudyInstanceUID = s.StudyInstanceUID)"
+            " AND s.id NOT IN (SELECT value FROM json_each(?))"
+            " AND s.PatientID NOT IN (SELECT value FROM json_each(?)) ORDER BY s.id LIMIT ?"
         )
+        left_out = (json.dumps(list(done)), json.dumps(list(without)))
         with self._database.reading() as connection:
-            found = connection.execute(query, (rule, limit)).fetchall()
+            found = connection.execute(query, (rule, *left_out, limit)).fetchall()
             return [Arrived(**dict(row)) for row in found if row["instance_path"] is not None]
 
     def seen(self, rule: str, arrived_id: int) -> None:

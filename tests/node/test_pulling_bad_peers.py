@@ -234,6 +234,98 @@ def test_an_arrival_whose_priors_cannot_be_asked_for_keeps_no_other_from_its_own
             node.stop()
 
 
+class _Refusing:
+    """An archive that refuses what is asked of some patients, until it changes its mind."""
+
+    def __init__(self, objects, refused, status):
+        self.refused = refused
+        self.asked = []
+        self._status = status
+        self._honest = find_among(objects)
+
+    def __call__(self, event):
+        patient = event.identifier.get("PatientID", "")
+        self.asked.append(patient)
+        if patient in self.refused:
+            yield self._status, None
+            return
+        yield from self._honest(event)
+
+
+@pytest.fixture
+def run_priors(tmp_path):
+    @contextmanager
+    def run(peer):
+        rule = {"name": "priors", "peer": "bad", "priors": True, "priors_years": 100, "by": "get"}
+        settings = Settings(
+            node=NodeSettings(spool=tmp_path / "spool", port=0, quiet_s=0.2, accept="anyone"),
+            peers={"bad": Peer(ae_title=peer.ae_title, host=peer.host, port=peer.port)},
+            pulls=[Pull(**rule, per_minute=100000)],
+            rules=({"name": "all", "action": "keep"},),
+        )
+        node = Node(settings)
+        try:
+            node.start()
+            _until(node.ledger.pulls.rules)
+            yield node
+        finally:
+            node.stop()
+
+    return run
+
+
+def _arrive(node, folder, patients):
+    us = scu.PeerAddress("DAE_PACS", "127.0.0.1", node.scp.port)
+    now = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
+    for patient in patients:
+        paths = write_all(
+            ct_series(Study(patient_id=patient, taken=now), slices=1, size=32), folder / patient
+        )
+        files = [scu.outgoing(path) for path in paths]
+        scu.send(us, files, calling_ae="CT", on_result=lambda _result: None)
+
+
+@pytest.mark.parametrize("status", [0x0124, 0xA700, 0xA7FF])
+def test_a_patient_who_is_refused_for_now_is_put_off_while_others_go_on(
+    tmp_path, run_priors, study, objects, status
+):
+    protected = Study(patient_id="P2")
+    all_objects = [*objects, *ct_series(protected, slices=2, size=32)]
+    find = _Refusing(all_objects, {"P2"}, status)
+    with archive(*STUDY_ROOT, find=find, get=get_among(all_objects)) as peer, run_priors(peer) as node:
+        _arrive(node, tmp_path, ["P2", study.patient_id])
+        _until(lambda: _series(node, study, "pulled"))
+        assert node.ledger.pulls.rule("priors").failures == 0
+        assert not node.ledger.pulls.of_study(protected.uid)
+        find.refused = set()
+        (pull,) = _until(lambda: _series(node, protected, "pulled"))
+        assert pull.arrived == 2
+        assert len(node.ledger.pulls.arrivals("priors", limit=9)) == 0
+
+
+def test_who_was_put_off_is_asked_for_again_after_a_restart(tmp_path, run_priors, study, objects):
+    protected = Study(patient_id="P2")
+    all_objects = [*objects, *ct_series(protected, slices=2, size=32)]
+    find = _Refusing(all_objects, {"P2"}, 0x0124)
+    with archive(*STUDY_ROOT, find=find, get=get_among(all_objects)) as peer:
+        with run_priors(peer) as node:
+            _arrive(node, tmp_path, ["P2", study.patient_id])
+            _until(lambda: _series(node, study, "pulled"))
+        find.refused = set()
+        with run_priors(peer) as node:
+            _until(lambda: _series(node, protected, "pulled"))
+            assert len(_series(node, study, "pulled")) == 1  # what was done is not done again
+
+
+def test_an_archive_that_refuses_one_patient_after_another_is_left_alone(tmp_path, run_priors, objects):
+    patients = [f"B{number}" for number in range(5)]
+    find = _Refusing(objects, set(patients), 0xA700)
+    with archive(*STUDY_ROOT, find=find, get=get_among(objects)) as peer, run_priors(peer) as node:
+        _arrive(node, tmp_path, patients)
+        _until(lambda: node.ledger.pulls.rule("priors").failures)
+        assert "A700" in node.ledger.pulls.rule("priors").error
+
+
 def _counted(node):
     return node.ledger.counts()["instances"].get("received kept", 0)
 
