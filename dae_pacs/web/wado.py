@@ -40,7 +40,7 @@ from dae_pacs.web.turns import Turns
 logger = logging.getLogger(__name__)
 
 MOST_INSTANCES: Final = 100_000
-"""Of one answer."""
+"""Of one answer: more are refused before anything is given, since an answer that ends early looks whole."""
 MOST_FRAMES: Final = 10_000
 """Of one answer."""
 _PIECE_BYTES: Final = 1 << 18
@@ -230,14 +230,22 @@ def _held(request: Request) -> list[Instance]:
     """Find the instances of a path.
 
     Raises:
-        HTTPException: 404, there are none; 409, they are of several patients, and which is not said.
+        HTTPException: 404, there are none; 409, they are of several patients, and which is not said; 413, too
+            many for one answer.
         RequestError: the path holds a UID that is none.
     """
     keywords = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID", "instance": "SOPInstanceUID"}
     path = request.path_params
     texts = {keyword: (checked_uid(path[name]),) for name, keyword in keywords.items() if name in path}
-    limit = 1 if "instance" in path else MOST_INSTANCES
+    limit = 1 if "instance" in path else MOST_INSTANCES + 1
     held = context_of(request).ledger.views.held_instances(Wanted(texts), limit=limit)
+    if len(held) > MOST_INSTANCES:
+        level = "series" if "series" not in path else "instances"
+        raise HTTPException(
+            413,
+            f"The node holds more than {MOST_INSTANCES:,} objects of this UID, more than one answer takes: "
+            f"search for its {level}, and retrieve them one by one.",
+        )
     if "PatientID" in request.query_params:
         patient = request.query_params["PatientID"].strip()
         held = [instance for instance in held if instance.PatientID.strip() == patient]

@@ -1,7 +1,9 @@
 """QIDO-RS and WADO-RS over what a node holds: other people's clients find and open it."""
 
+import asyncio
 import io
 import json
+import multiprocessing
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -20,12 +22,17 @@ from pydicom.data import get_testdata_file
 from pydicom.encaps import generate_frames
 from pydicom.uid import ExplicitVRLittleEndian
 
+from dae_pacs.config.audit import AuditSettings
 from dae_pacs.demo.orthanc import Orthanc, find_orthanc
 from dae_pacs.demo.phantoms import Study, ct_series, radiograph
 from dae_pacs.dicomweb.client import DicomWeb, Service, ToStore
 from dae_pacs.dicomweb.part10_stream import Unwrapping
 from dae_pacs.errors import SpoolFullError
+from dae_pacs.web import wado
+from dae_pacs.web.app import create_app
+from dae_pacs.web.context import open_context
 from dae_pacs.web.conversions import explicit_copy
+from dae_pacs.web.desk import Desk
 
 CONFIGURATION = """
 [node]
@@ -446,3 +453,36 @@ def test_unwrapping_takes_an_object_without_its_preamble(held: Held) -> None:
     data = b"".join(unwrapping.feed(whole[n : n + 50]) for n in range(132, len(whole), 50))
     assert unwrapping.close().SOPInstanceUID == held.ct[0].SOPInstanceUID
     assert whole.endswith(data)
+
+
+def test_more_objects_than_one_answer_takes_are_refused_and_not_cut_off(console, held, monkeypatch):
+    ours, theirs = multiprocessing.Pipe()
+    settings = console.settings.model_copy(update={"audit": AuditSettings()})
+    context = open_context(settings, Desk(theirs))
+
+    async def status(path: str) -> tuple[int, str]:
+        transport = httpx.ASGITransport(create_app(context))
+        async with httpx.AsyncClient(transport=transport, auth=("viewer", PASSWORD)) as client:
+            answer = await client.get(f"http://localhost/dicom-web/studies/{path}")
+        return answer.status_code, answer.text if answer.status_code >= 400 else ""
+
+    ct, one = held.ct[0], held.radiograph
+    series = f"{ct.StudyInstanceUID}/series/{ct.SeriesInstanceUID}"
+    monkeypatch.setattr(wado, "MOST_INSTANCES", len(held.ct))
+    assert asyncio.run(status(series)) == (200, "")
+    monkeypatch.setattr(wado, "MOST_INSTANCES", len(held.ct) - 1)
+    for path, rest in (
+        (ct.StudyInstanceUID, "series"),
+        (series, "instances"),
+        (f"{series}/metadata", "inst"),
+    ):
+        code, words = asyncio.run(status(path))
+        assert code == 413
+        assert f"more than {len(held.ct) - 1} objects" in words
+        assert f"search for its {rest}" in words
+    monkeypatch.setattr(wado, "MOST_INSTANCES", 1)
+    assert asyncio.run(status(f"{series}/instances/{ct.SOPInstanceUID}")) == (200, "")
+    assert asyncio.run(status(one.StudyInstanceUID)) == (200, "")
+    context.ledger.close()
+    ours.close()
+    theirs.close()
