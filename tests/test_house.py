@@ -7,6 +7,7 @@ import sysconfig
 import tomllib
 import zipfile
 from importlib.metadata import distributions
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,29 @@ def test_every_declared_dependency_has_its_reason() -> None:
 
 def test_models_and_recipes_hold_no_python() -> None:
     assert not [path for folder in ("models", "training") for path in (ROOT / folder).rglob("*.py")]
+
+
+BROAD = {
+    "dimse/reception.py": "one object",
+    "node/worker.py": "one job",
+    "node/delivery.py": "one round of sending",
+    "node/pulling.py": "one round of pulling",
+    "node/desk.py": "one request of the console",
+    "cluster/bench.py": "one batch",
+}
+"""Where whatever comes is caught, around what (docs/decisions.md says why)."""
+
+
+def test_whatever_comes_is_caught_in_six_places_and_each_says_why() -> None:
+    package = ROOT / "dae_pacs"
+    found = {}
+    for path in sorted(package.rglob("*.py")):
+        lines = path.read_text().splitlines()
+        for before, line in pairwise(lines):
+            if re.match(r"\s*except( Exception\b.*)?:", line):
+                assert before.lstrip().startswith("#"), f"{path}: no comment says why: {line.strip()}"
+                found[path.relative_to(package).as_posix()] = line
+    assert set(found) == set(BROAD)
 
 
 @pytest.fixture(scope="module")

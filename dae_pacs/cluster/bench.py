@@ -101,7 +101,8 @@ class Bench:
             return work()
         except DaePacsError as error:
             return Refused(type(error).__name__, str(error))
-        except Exception as error:  # noqa: BLE001  one batch's failure ends no worker
+        # Whatever it is, as in node.worker: the network and the driver of a device that we have never seen.
+        except Exception as error:  # noqa: BLE001
             name = type(error).__name__
             fields = {"error": name, "where": where(error.__traceback__)}
             logger.error("batch failed unexpectedly", extra=fields)  # noqa: TRY400  its words may quote the image

@@ -130,7 +130,9 @@ class Reception:
         """Do a step for the object; whatever goes wrong refuses it, and the association goes on."""
         try:
             return step()
-        except Exception as error:  # noqa: BLE001 - one object's failure must not end the association
+        # Whatever it is: the object is a stranger's, and what it breaks must not end the association, whose
+        # other objects are as good as before.
+        except Exception as error:  # noqa: BLE001
             self._refusal = refusals.of_error(error, association=self._caller.association)
             self.drop()
             return None

@@ -184,7 +184,9 @@ class Courier:
             verdict.is_permanent = isinstance(error, RejectedError) and error.is_permanent
         except SpoolError:
             raise
-        except Exception as error:  # noqa: BLE001 - one association's failure must not end the courier
+        # Whatever it is: objects are converted on their way, and one that fails us must count against this
+        # destination, or a new thread would send it again at once, for ever.
+        except Exception as error:  # noqa: BLE001
             verdict.trouble = f"unexpected failure of this node ({type(error).__name__}); see its log"
             # Where it happened, but not its text, which may quote a value of the data set.
             fields = {"error": type(error).__name__, "where": where(error.__traceback__)}

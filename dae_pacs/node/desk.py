@@ -130,7 +130,9 @@ class NodeDesk:
             return _failed(asked, str(error), type(error))
         except OSError as error:
             return _failed(asked, f"The node could not do it: {error.strerror or type(error).__name__}.")
-        except Exception as error:  # noqa: BLE001  one request's failure ends neither desk nor node
+        # Whatever it is: answers read strangers' data sets and draw from them. The pool would swallow it, and
+        # its asker wait in vain.
+        except Exception as error:  # noqa: BLE001
             fields = {"request": kind.__name__, "error": type(error).__name__}
             logger.error(  # noqa: TRY400  its words may quote a patient
                 "request of the console failed unexpectedly",

@@ -156,7 +156,9 @@ class Puller:
             self._failed(str(error))
         except SpoolError:
             raise
-        except Exception as error:  # noqa: BLE001 - one association's failure must not end the puller
+        # Whatever it is: a peer's answers are data sets of its own making, and one that fails us must count
+        # as that peer's failure, or a new thread would ask for it again at once, for ever.
+        except Exception as error:  # noqa: BLE001
             # Where it happened, but not its text, which may quote a value of a data set.
             fields = {"error": type(error).__name__, "where": where(error.__traceback__)}
             logger.error("pulling failed, unexpected", extra=self._fields() | fields)  # noqa: TRY400

@@ -113,7 +113,9 @@ def _do(task: SeriesTask, models: "Models", files: SpoolFiles, pipe: Connection)
         report_end(Failed(f"a result could not be written: {error.strerror or type(error).__name__}"))
     except MemoryError:
         report_end(Failed("out of memory; give the node more, or send smaller objects"))
-    except Exception as error:  # noqa: BLE001  one job's failure ends no worker
+    # Whatever it is: decoders, the network and the device's driver fail in ways that nobody lists, and one
+    # job's failure must not end the worker, which holds the models.
+    except Exception as error:  # noqa: BLE001
         fields = {"job": task.job_id, "error": type(error).__name__, "where": where(error.__traceback__)}
         logger.error("job failed unexpectedly", extra=fields)  # noqa: TRY400  its words may quote the image
         report_end(Failed(f"unexpected {type(error).__name__}; the node's log has the details"))
