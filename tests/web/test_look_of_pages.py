@@ -56,6 +56,27 @@ def test_theme_is_chosen_and_kept(viewer_page):
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
 
 
+SHOWN = """async () => {
+    const { colour } = await import("/static/colours.js");
+    const style = getComputedStyle(document.body);
+    return [style.backgroundColor, style.color, colour("--muted"), colour("--line")];
+}"""
+LIGHT = ["rgb(244, 246, 248)", "rgb(26, 34, 48)", "rgb(86, 97, 115)", "rgb(213, 219, 227)"]
+DARK = ["rgb(15, 19, 24)", "rgb(229, 234, 240)", "rgb(158, 171, 186)", "rgb(44, 54, 67)"]
+
+
+@pytest.mark.parametrize(("scheme", "of_system"), [("light", LIGHT), ("dark", DARK)])
+def test_colours_follow_the_system_or_the_switch_on_pages_and_canvases(open_page, scheme, of_system):
+    page = open_page(Role.VIEWER, color_scheme=scheme)
+    seen = []
+    for choice in ("auto", "light", "dark"):
+        seen.append(page.evaluate(SHOWN))
+        keep(page, f"theme-{choice}-on-{scheme}")
+        page.get_by_role("button", name="Colours").click()
+    assert seen == [of_system, LIGHT, DARK]
+    assert page.evaluate(SHOWN) == of_system
+
+
 def test_keyboard_reaches_the_content_first(viewer_page):
     page = viewer_page
     page.keyboard.press("Tab")

@@ -2,6 +2,7 @@
 // clicked (X-Live) and hear that the session is over; parts of the page are replaced, the chart is drawn anew.
 
 import { refresh } from "./ages.js";
+import { colour } from "./colours.js";
 import { announce, ask } from "./console.js";
 
 const PAUSE_MS = 2000;
@@ -37,10 +38,6 @@ function take(news) {
     troubles = count();
     announce(troubles ? `${troubles} things need somebody.` : "Nothing needs anybody.");
   }
-}
-
-function colour(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
 function series(label, stroke, extra = {}) {

@@ -1,5 +1,7 @@
 // The noise power spectra as a chart. uPlot (MIT) is loaded by the page before.
 
+import { colour } from "../colours.js";
+
 /** Owns a chart; made anew for each set of curves. */
 export class Chart {
   constructor(element) {
@@ -8,12 +10,11 @@ export class Chart {
     new ResizeObserver(() => this.fit()).observe(element);
   }
 
-  /** Draw curves over one frequency axis. `curves` are { name, colour, values }. */
+  /** Draw curves over one frequency axis. `curves` are { name, token, values }. */
   draw(frequency, curves, { across, up, isLogarithmic }) {
     this.clear();
-    const style = getComputedStyle(this.element);
-    const [ink, line] = [style.getPropertyValue("--muted"), style.getPropertyValue("--line")];
-    const font = `12px ${style.fontFamily}`;
+    const [ink, line] = [colour("--muted", this.element), colour("--line", this.element)];
+    const font = `12px ${getComputedStyle(this.element).fontFamily}`;
     const axis = { stroke: ink, font, labelFont: font, labelSize: 20, grid: { stroke: line, width: 1 }, ticks: { stroke: line } };
     const options = {
       width: Math.max(200, this.element.clientWidth),
@@ -27,9 +28,9 @@ export class Chart {
       ],
       series: [
         { label: across, value: (_, value) => (value === null ? "–" : value.toFixed(3)) },
-        ...curves.map(({ name, colour, dash }) => ({
+        ...curves.map(({ name, token, dash }) => ({
           label: name,
-          stroke: style.getPropertyValue(colour).trim(),
+          stroke: colour(token, this.element),
           width: 2,
           dash,
           points: { show: false },

@@ -67,10 +67,10 @@ export class Measures {
     }
     const second = after ? spectrum(after, rectangle.width, rectangle.height, spacing) : null;
     const { frequency, average } = radial(first, spacing);
-    const curves = [{ name: "Original", colour: "--curve-before", values: average }];
+    const curves = [{ name: "Original", token: "--curve-before", values: average }];
     if (second) {
       const { average: values } = radial(second, spacing);
-      curves.push({ name: "Denoised", colour: "--curve-after", dash: [6, 4], values });
+      curves.push({ name: "Denoised", token: "--curve-after", dash: [6, 4], values });
     }
     const isLogarithmic = this.isLogarithmic.checked;
     for (const curve of curves) if (isLogarithmic) curve.values = curve.values.map((value) => (value > 0 ? value : null));
