@@ -65,14 +65,15 @@ def doorstep_of(
 
         async def _shake_hands(self, transport: asyncio.Transport, address: str) -> None:
             try:
-                secured = await asyncio.get_running_loop().start_tls(
-                    transport,
-                    self,
-                    context,
-                    server_side=True,
-                    ssl_handshake_timeout=patience_s,
-                    ssl_shutdown_timeout=patience_s,
-                )
+                async with asyncio.timeout(2 * patience_s):  # a place must come back, whatever asyncio does
+                    secured = await asyncio.get_running_loop().start_tls(
+                        transport,
+                        self,
+                        context,
+                        server_side=True,
+                        ssl_handshake_timeout=patience_s,
+                        ssl_shutdown_timeout=patience_s,
+                    )
             except OSError:  # too slow, gone, or no TLS that we speak: strangers must not fill the log
                 transport.abort()
                 return
