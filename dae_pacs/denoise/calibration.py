@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dae_pacs.errors import NoiseError
-from dae_pacs.noise.estimate import estimate, fallback
+from dae_pacs.noise.estimate import areas_of, estimate, fallback
 from dae_pacs.noise.model import NoiseModel
 
 logger = logging.getLogger(__name__)
@@ -20,10 +20,11 @@ def calibrate(frames: Sequence[NDArray[np.float32]], keep: Sequence[NDArray[np.b
         frames: each (rows, columns) float32, in the modality's unit.
         keep: for each frame (rows, columns) bool, True where a pixel does not count.
     """
+    areas = areas_of(frames, keep)
     try:
-        noise = estimate(frames, keep)
+        noise = estimate(frames, keep, areas=areas)
     except NoiseError as reason:
         logger.warning("noise not estimated, fallback taken", extra={"reason": str(reason)})
-        noise = fallback(frames, keep)
+        noise = fallback(frames, keep, areas=areas)
     logger.debug("noise calibrated", extra={"origin": noise.origin, "patches": noise.patches})
     return noise

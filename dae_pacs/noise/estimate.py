@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from dae_pacs.errors import NoiseError
 from dae_pacs.noise import flat
-from dae_pacs.noise.flat import Measured
+from dae_pacs.noise.flat import Areas, Measured
 from dae_pacs.noise.line import TOLERANCE, Line, lower_line
+from dae_pacs.noise.middle import medians
 from dae_pacs.noise.model import NoiseModel
 from dae_pacs.noise.patches import Patches, block_edge_ratio, collect, grey_step
 from dae_pacs.noise.spectrum import WHITE, as_spectrum
@@ -49,13 +50,24 @@ MAD_TO_SIGMA = 1.4826
 MOST_FRAMES_FOR_BLOCKS = 4
 
 
-def estimate(frames: Frames, keep: Keep = None, *, unit: str = "") -> NoiseModel:
+def areas_of(frames: Frames, keep: Keep = None) -> Areas:
+    """Look for the flat areas of a group, for an `estimate` and a `fallback` that share them.
+
+    Args:
+        frames: each (rows, columns) float32, in one unit.
+        keep: for each frame (rows, columns) bool, True where a pixel does not count; None if all count.
+    """
+    return Areas(collect(frames, keep))
+
+
+def estimate(frames: Frames, keep: Keep = None, *, unit: str = "", areas: Areas | None = None) -> NoiseModel:
     """Measure variance against signal and the spectrum, pooled over a group.
 
     Args:
         frames: each (rows, columns) float32, in one unit; a sample of the group is enough.
         keep: for each frame (rows, columns) bool, True where a pixel does not count; None if all count.
         unit: of the values.
+        areas: what `areas_of` gives for the frames, where it is there already.
 
     Raises:
         NoiseError: too few usable squares, only one value, visible JPEG blocks, practically no noise, or
@@ -67,16 +79,17 @@ def estimate(frames: Frames, keep: Keep = None, *, unit: str = "") -> NoiseModel
             f"Noise not measured: 8×8 blocks of lossy compression show (edges {ratio:.2f} times the steps "
             f"between them; expected at most {BLOCK_EDGE_RATIO}). Send images without lossy compression."
         )
-    patches = collect(frames, keep)
+    areas = areas or areas_of(frames, keep)
+    patches = areas.patches
     _check_patches(patches)
     span = float(np.ptp(patches.values))
-    sigma = flat.typical_sigma(patches)
+    sigma = areas.typical_sigma
     if sigma <= max(QUANTISED_STEPS * patches.step, LEAST_OF_RANGE * span):
         raise NoiseError(
             f"Noise not measured: practically none (standard deviation {sigma:.3g}, grey step "
             f"{patches.step:.3g}, range {span:.3g}). There is nothing to remove."
         )
-    measured = flat.measure(patches)
+    measured = areas.measured
     levels, variances, misfit = _fit(measured, patches)
     if misfit > WORST_MISFIT:
         raise NoiseError(
@@ -94,7 +107,7 @@ def estimate(frames: Frames, keep: Keep = None, *, unit: str = "") -> NoiseModel
     )
 
 
-def fallback(frames: Frames, keep: Keep = None, *, unit: str = "") -> NoiseModel:
+def fallback(frames: Frames, keep: Keep = None, *, unit: str = "", areas: Areas | None = None) -> NoiseModel:
     """Bound the noise where it can't be measured: constant, and from the flattest squares that there are.
 
     Never fails on finite values. What rounding to the grey step adds is taken away again, so that an image
@@ -105,6 +118,7 @@ def fallback(frames: Frames, keep: Keep = None, *, unit: str = "") -> NoiseModel
         frames: each (rows, columns) float32.
         keep: for each frame (rows, columns) bool, True where a pixel does not count; None if all count.
         unit: of the values.
+        areas: what `areas_of` gives for the frames, where it is there already.
     """
     masks = [_counted(frame, None if keep is None else keep[i]) for i, frame in enumerate(frames)]
     counted = [frame[mask] for frame, mask in zip(frames, masks, strict=True)]
@@ -112,10 +126,10 @@ def fallback(frames: Frames, keep: Keep = None, *, unit: str = "") -> NoiseModel
     span = float(values.max()) - float(values.min())
     floor = max(LEAST_OF_RANGE * span, LEAST_OF_VALUE * float(np.abs(values).max()), LEAST_SIGMA)
     rounding = QUANTISED_STEPS * grey_step(values)
-    found, power = _roughly(frames, masks)
+    found, power = _roughly(frames, masks, areas or areas_of(frames, keep))
     variance = SLIGHTLY_LOW * (found - rounding**2)
     return NoiseModel(
-        levels=(float(np.median(values)),),
+        levels=(float(medians(values)),),
         variances=(max(variance, floor**2),),
         spectrum=as_spectrum(power) if variance > floor**2 else WHITE,
         unit=unit,
@@ -139,16 +153,18 @@ def flat_sigma(frame: NDArray[np.float32], keep: NDArray[np.bool_] | None = None
     return _finest(frame, _counted(frame, keep)) or 0.0
 
 
-def _roughly(frames: Frames, masks: Sequence[NDArray[np.bool_]]) -> tuple[float, NDArray[np.float64]]:
+def _roughly(
+    frames: Frames, masks: Sequence[NDArray[np.bool_]], areas: Areas
+) -> tuple[float, NDArray[np.float64]]:
     """Give one variance and a power, from flat squares if there are some, else from the finest detail."""
-    patches = collect(frames, [~mask for mask in masks])
+    patches = areas.patches
     if len(patches.values) >= flat.LEAST_FLAT * patches.overlap and patches.step > 0:
-        measured = flat.measure(patches)
+        measured = areas.measured
         order = np.argsort(measured.variances)
         share = np.cumsum(measured.weights[order]) / measured.weights.sum()
         variance = float(measured.variances[order][np.searchsorted(share, LOWER_PART)])
         # Where there is no noise, its spectrum is anything, and with it the part that a plane took along.
-        seen = flat.typical_sigma(patches) ** 2
+        seen = areas.typical_sigma**2
         return min(variance, MOST_UNSEEN * seen), measured.power
     fine = [_finest(frame, mask) for frame, mask in zip(frames, masks, strict=True)]
     sigma = float(np.median([value for value in fine if value is not None] or [0.0]))

@@ -8,11 +8,13 @@ that happens to be low in one half says nothing of the other, and the choice doe
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dae_pacs.noise.line import lower_line
+from dae_pacs.noise.middle import medians
 from dae_pacs.noise.patches import Patches
 from dae_pacs.noise.spectrum import SIDE_PX, cosine_basis, cosine_transform
 from dae_pacs.noise.structure import DETRENDED, Split, split
@@ -43,6 +45,8 @@ MEDIAN_OF_CHI2 = 0.45494
 FAINT = 0.3
 """Of the mean power: below this a coefficient counts by its square, so that quantisation, or what noise an
 image had before its last filter, does not outvote the noise."""
+BLOCK_PATCHES = 512
+"""Patches that are transformed at a time: their coefficients then stay in the processor's cache."""
 DETREND_GAIN = 1.3
 """The most by which a coefficient that a plane took with it is put above its measured neighbours."""
 
@@ -51,6 +55,8 @@ HALVES = (((_ROW + _COLUMN) % 2 == 0) & ~DETRENDED, ((_ROW + _COLUMN) % 2 == 1) 
 
 Members = Sequence[NDArray[np.intp]]
 """Patch numbers, level by level."""
+Halves = Sequence[NDArray[np.float32]]
+"""The squared coefficients of each half, (patches, coefficients) each, one coefficient after the other."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,27 @@ class Measured:
     """(SIDE_PX, SIDE_PX), of the spectrum; mean 1."""
     patches: int
     """How many patches it rests on."""
+
+
+@dataclass(frozen=True)
+class Areas:
+    """The areas of a group where its noise is looked for; what is asked of them is worked out once."""
+
+    patches: Patches
+
+    @cached_property
+    def typical_sigma(self) -> float:
+        """What `typical_sigma` says of them; there must be one at least."""
+        return _typical_sigma(self._halves, self.patches)
+
+    @cached_property
+    def measured(self) -> Measured:
+        """What `measure` says of them; there must be `LEAST_FLAT` at least."""
+        return _measure(self._halves, self.patches)
+
+    @cached_property
+    def _halves(self) -> Halves:
+        return _halves(self.patches.values)
 
 
 @dataclass(frozen=True)
@@ -97,8 +124,22 @@ def measure(patches: Patches) -> Measured:
     Args:
         patches: at least `LEAST_FLAT`.
     """
+    return Areas(patches).measured
+
+
+def typical_sigma(patches: Patches) -> float:
+    """Give one number for the noise of flat areas: the middle of the levels' standard deviations.
+
+    Every frequency counts alike and no shape is assumed: fit to compare an image with its denoised self.
+
+    Args:
+        patches: at least one.
+    """
+    return Areas(patches).typical_sigma
+
+
+def _measure(parts: Halves, patches: Patches) -> Measured:
     levels, bins = patches.levels, _bins(patches.levels, patches.overlap)
-    parts = _halves(patches.values)
     ones = np.ones((SIDE_PX, SIDE_PX))
     first = np.quantile(np.concatenate(parts, axis=1).mean(axis=1), FLATTEST_SHARE)
     shape = _Shape(ones, ones, np.full(len(levels), max(float(first), float(np.finfo(np.float32).tiny))))
@@ -120,21 +161,14 @@ def measure(patches: Patches) -> Measured:
     )
 
 
-def typical_sigma(patches: Patches) -> float:
-    """Give one number for the noise of flat areas: the middle of the levels' standard deviations.
-
-    Every frequency counts alike and no shape is assumed: fit to compare an image with its denoised self.
-
-    Args:
-        patches: at least one.
-    """
-    energies = [part.mean(axis=1, dtype=np.float64) for part in _halves(patches.values)]
-    medians = []
+def _typical_sigma(parts: Halves, patches: Patches) -> float:
+    energies = [part.mean(axis=1, dtype=np.float64) for part in parts]
+    middles = []
     for members in _bins(patches.levels, patches.overlap * WIDER):
         count = max(_least_flat(len(members), patches.overlap), int(len(members) * FLATTEST_SHARE))
         for guide, other in (energies, energies[::-1]):
-            medians.append(np.median(other[members[np.argsort(guide[members])[:count]]]))
-    return float(np.sqrt(np.median(np.reshape(medians, (-1, 2)).mean(axis=1))))
+            middles.append(medians(other[members[np.argsort(guide[members])[:count]]]))
+    return float(np.sqrt(np.median(np.reshape(middles, (-1, 2)).mean(axis=1))))
 
 
 def squared_coefficients(values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -151,7 +185,7 @@ def squared_coefficients(values: NDArray[np.float32]) -> NDArray[np.float32]:
     ramp /= np.linalg.norm(ramp)
     coefficients[:, 0, :] -= (coefficients[:, 0, :] @ ramp)[:, None] * ramp
     coefficients[:, :, 0] -= (coefficients[:, :, 0] @ ramp)[:, None] * ramp
-    return np.square(coefficients)
+    return np.square(coefficients, out=coefficients)
 
 
 def _bins(levels: NDArray[np.float64], overlap: float) -> Members:
@@ -172,13 +206,18 @@ def _bins(levels: NDArray[np.float64], overlap: float) -> Members:
     return np.split(order, starts[1:])
 
 
-def _halves(values: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """Give the squared coefficients of each half, (patches, coefficients)."""
-    squares = squared_coefficients(values)
-    return [squares[:, half] for half in HALVES]
+def _halves(values: NDArray[np.float32]) -> Halves:
+    """Square the coefficients of patches (patches, side, side), those of each half apart."""
+    by_coefficient = [np.empty((np.count_nonzero(half), len(values)), dtype=np.float32) for half in HALVES]
+    for start in range(0, len(values), BLOCK_PATCHES):
+        block = slice(start, start + BLOCK_PATCHES)
+        squares = squared_coefficients(values[block])
+        for rows, half in zip(by_coefficient, HALVES, strict=True):
+            rows[:, block] = squares[:, half].T
+    return [rows.T for rows in by_coefficient]
 
 
-def _find_flat(parts: Sequence[NDArray[np.float32]], shape: _Shape, bins: Members, overlap: float) -> _Flat:
+def _find_flat(parts: Halves, shape: _Shape, bins: Members, overlap: float) -> _Flat:
     """Let each half choose the flattest patches of a level, and measure the other half's variance there."""
     guides = [
         _weighted(part, half, shape, np.ones_like(shape.share))
@@ -207,11 +246,11 @@ def _flat_part(energy: NDArray[np.float64], freedom: float, overlap: float) -> t
     counts = [_least_flat(len(energy), overlap)]
     while counts[-1] * GROWTH <= MOST_FLAT_SHARE * len(energy):
         counts.append(int(np.ceil(counts[-1] * GROWTH)))
-    medians = np.array([np.median(energy[:count]) for count in counts])
+    middles = np.array([medians(energy[:count]) for count in counts])
     errors = np.sqrt(2 * overlap / (freedom * np.array(counts)))
-    last = int(np.flatnonzero(medians <= (medians * (1 + errors)).min()).max())
+    last = int(np.flatnonzero(middles <= (middles * (1 + errors)).min()).max())
     # The median of a chi-squared distribution is below its mean (Wilson & Hilferty 1931).
-    return counts[last], float(medians[last]) / (1 - 2 / (9 * freedom)) ** 3
+    return counts[last], float(middles[last]) / (1 - 2 / (9 * freedom)) ** 3
 
 
 def _least_flat(available: int, overlap: float) -> int:
@@ -264,7 +303,7 @@ def _without_structure(
 
 
 def _power(
-    parts: Sequence[NDArray[np.float32]],
+    parts: Halves,
     variance: NDArray[np.float64],
     chosen: tuple[Members, Members],
     like: NDArray[np.float64],
@@ -273,7 +312,9 @@ def _power(
     power = like.copy()
     for part, half, by_bin in zip(parts, HALVES, chosen, strict=True):
         flat = np.concatenate(by_bin)
-        power[half] = np.median(part[flat] / variance[flat, None], axis=0) / MEDIAN_OF_CHI2
+        expected = variance[flat]
+        # One coefficient after the other, which the processor's cache has room for.
+        power[half] = [medians(squares[flat] / expected) / MEDIAN_OF_CHI2 for squares in part.T]
     return like * _smoothed(power / like)
 
 

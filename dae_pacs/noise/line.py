@@ -1,7 +1,6 @@
 """Fit variance = gain · level + offset to nodes, any of which may be too high for want of a flat patch."""
 
 from dataclasses import dataclass
-from itertools import combinations
 from typing import TypeVar
 
 import numpy as np
@@ -54,23 +53,29 @@ def lower_line(levels: Nodes, variances: Nodes, weights: Nodes) -> Line:
     # In units of the span, so that the equations stay solvable for any unit.
     shift, scale = float(levels[0]), float(np.ptp(levels))
     x = (levels - shift) / scale
-    candidates = [Line(0.0, float(value)) for value in variances]
-    for i, j in combinations(range(len(x)), 2):
-        gain = float((variances[j] - variances[i]) / (x[j] - x[i]))
-        candidates.append(Line(gain, float(variances[i] - gain * x[i])))
-    best = min(candidates, key=lambda line: _price(line.at(x) / variances, weights))
-    fitted = _refined(best, x, variances, weights)
+    first, second = np.triu_indices(len(x), 1)
+    steep = (variances[second] - variances[first]) / (x[second] - x[first])
+    gains = np.concatenate([np.zeros(len(x)), steep])
+    offsets = np.concatenate([variances, variances[first] - steep * x[first]])
+    best = np.argmin(_prices((gains[:, None] * x + offsets[:, None]) / variances, weights))
+    fitted = _refined(Line(float(gains[best]), float(offsets[best])), x, variances, weights)
     return Line(fitted.gain / scale, fitted.offset - fitted.gain * shift / scale)
 
 
-def _price(ratio: Nodes, weights: Nodes) -> float:
-    """Price a line: each node by its relative distance, up to a limit that is double for nodes below it."""
-    if (ratio <= 0).any():
-        return float("inf")
-    distance = (1 / ratio - 1) / TOLERANCE
-    return float(
-        (weights * np.where(distance < 0, np.minimum(-2 * distance, 2), np.minimum(distance, 1))).sum()
-    )
+def _prices(ratios: Nodes, weights: Nodes) -> Nodes:
+    """Price lines: each node by its relative distance, up to a limit that is double for nodes below it.
+
+    Args:
+        ratios: (lines, nodes) of the line over the variance.
+        weights: (nodes,).
+
+    Returns:
+        (lines,); infinite where a line is not above 0 everywhere.
+    """
+    is_possible = np.all(ratios > 0, axis=1)
+    distance = (1 / np.where(is_possible[:, None], ratios, 1) - 1) / TOLERANCE
+    price = np.where(distance < 0, np.minimum(-2 * distance, 2), np.minimum(distance, 1))
+    return np.where(is_possible, (weights * price).sum(axis=1), np.inf)
 
 
 def _refined(line: Line, x: Nodes, variances: Nodes, weights: Nodes) -> Line:

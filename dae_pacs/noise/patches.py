@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dae_pacs.noise.middle import medians
 from dae_pacs.noise.spectrum import SIDE_PX
 
 MOST_PATCHES = 16384
@@ -16,7 +18,10 @@ SEED = 20170
 MOST_PIXELS = 1 << 24
 """Of a group that are looked at: from larger ones, frames are taken at even distances."""
 
-_QUARTER, _HALF = SIDE_PX // 4, SIDE_PX // 2
+Count = TypeVar("Count", np.uint8, np.uint16)
+
+_QUARTERS = 4
+_QUARTER, _HALF = SIDE_PX // _QUARTERS, SIDE_PX // 2
 GRIDS = (
     tuple((row, column) for row in range(0, SIDE_PX, _QUARTER) for column in range(0, SIDE_PX, _QUARTER)),
     ((0, 0), (0, _HALF), (_HALF, 0), (_HALF, _HALF)),
@@ -61,13 +66,12 @@ def collect(frames: Sequence[NDArray[np.float32]], keep: Sequence[NDArray[np.boo
         if left_out.all():
             continue
         counted = frame[~left_out] if left_out.any() else frame
-        ends = (frame == counted.min()) | (frame == counted.max())
+        is_usable = _count(left_out) == 0
+        is_usable &= _count((frame == counted.min()) | (frame == counted.max())) / SIDE_PX**2 <= CLIPPED_SHARE
         for row, column in grids:
-            squares = _squares(frame[row:, column:])
-            candidates += len(squares)
-            usable = ~_squares(left_out[row:, column:]).any(axis=(1, 2))
-            usable &= _squares(ends[row:, column:]).mean(axis=(1, 2)) <= CLIPPED_SHARE
-            found.append(squares[usable])
+            usable = is_usable[row // _QUARTER :: _QUARTERS, column // _QUARTER :: _QUARTERS]
+            candidates += usable.size
+            found.append(_squares(frame[row:, column:])[usable])
     values = np.concatenate(found) if found else np.empty((0, SIDE_PX, SIDE_PX), dtype=np.float32)
     if len(values) > MOST_PATCHES:
         values = values[np.random.default_rng(SEED).choice(len(values), MOST_PATCHES, replace=False)]
@@ -103,16 +107,38 @@ def _edge_ratio(frame: NDArray[np.float32]) -> float:
         return 1.0
     steps = np.abs(np.diff(lines, axis=1))[:, :width]
     steps = steps.reshape(len(lines), -1, 8)
-    typical = np.nanmedian(steps, axis=2, keepdims=True)
-    flat = steps[(typical > 0)[..., 0] & np.isfinite(steps).all(axis=2)]
+    finite = steps[np.isfinite(steps).all(axis=2)]
+    typical = medians(finite)
+    flat, typical = finite[typical > 0], typical[typical > 0]
     if len(flat) < 64:
         return 1.0
-    by_phase = np.minimum(flat / np.median(flat, axis=1, keepdims=True).clip(min=1e-30), 4).mean(axis=0)
+    by_phase = np.minimum(flat / typical[:, None].clip(min=1e-30), 4).mean(axis=0)
     return float(by_phase.max() / np.median(by_phase))
 
 
-def _squares(plane: NDArray) -> NDArray:  # type: ignore[type-arg]
-    """Cut (rows, columns) into (squares, SIDE_PX, SIDE_PX); what does not fill a square is left out."""
-    rows, columns = plane.shape[0] // SIDE_PX, plane.shape[1] // SIDE_PX
-    cut = plane[: rows * SIDE_PX, : columns * SIDE_PX].reshape(rows, SIDE_PX, columns, SIDE_PX)
-    return cut.swapaxes(1, 2).reshape(-1, SIDE_PX, SIDE_PX)
+def _count(marked: NDArray[np.bool_]) -> NDArray[np.uint16]:
+    """Count what is marked in the squares of every grid.
+
+    Returns:
+        (squares down, squares across), whose corners are a quarter of a side apart.
+    """
+    cells = _windows(marked.view(np.uint8), _QUARTER, step=_QUARTER)
+    return _windows(cells.astype(np.uint16), _QUARTERS, step=1)
+
+
+def _windows(counts: NDArray[Count], side: int, *, step: int) -> NDArray[Count]:
+    """Add up square windows, their corners some steps apart along rows and columns."""
+    for _ in ("rows", "columns"):
+        ends = max(len(counts) - side + 1, 0)
+        total = counts[:ends:step].copy()
+        for offset in range(1, side):
+            total += counts[offset : ends + offset : step]
+        counts = total.T
+    return counts
+
+
+def _squares(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Cut (rows, columns) into (squares down, squares across, SIDE_PX, SIDE_PX); a rest is left out."""
+    down, across = plane.shape[0] // SIDE_PX, plane.shape[1] // SIDE_PX
+    cut = plane[: down * SIDE_PX, : across * SIDE_PX].reshape(down, SIDE_PX, across, SIDE_PX)
+    return cut.swapaxes(1, 2)

@@ -17,6 +17,7 @@ Spectrum = tuple[tuple[float, ...], ...]
 WHITE: Spectrum = ((1.0,),)
 
 
+@lru_cache(maxsize=8)
 def cosine_basis(side: int) -> NDArray[np.float32]:
     """Make the orthonormal DCT-II matrix, (side, side) float32; rows are frequencies."""
     frequency, position = np.arange(side)[:, None], np.arange(side)[None, :]

@@ -67,6 +67,8 @@ DETRENDED = (_ROW + _COLUMN) <= 1
 _NUMBER = np.where(DETRENDED, 0, np.rint(RADIUS)).astype(np.intp)
 _RINGS = slice(2, LAST_RING + 1)
 _SIZES = np.bincount(_NUMBER.ravel())[_RINGS].astype(np.float64)
+_SQUARE, _FOURTH = np.maximum(RADIUS, 1) ** -2, np.maximum(RADIUS, 1) ** -4
+"""The forms of structure, k⁻² and k⁻⁴."""
 _TERMS = tuple(tuple(i for i in range(4) if code >> i & 1) for code in range(1, 16))
 
 Power = NDArray[np.float64]
@@ -93,52 +95,57 @@ def split(power: Power) -> Split:
     measured = _rings(power)
     weight = 1 / np.hypot(RING_ERROR, COEFFICIENT_ERROR / np.sqrt(_SIZES))
     weight /= np.maximum(measured, FLOOR * np.median(measured))
-    fits = [fit for number in range(len(BLURS_PX)) for fit in _fits(number, measured, weight)]
-    least = min(price for price, _, _ in fits)
-    total, log_noise = 0.0, np.zeros_like(power)
-    structure, sharpened = np.zeros_like(power), np.zeros_like(power)
-    for price, number, (blurred, white, *rest) in fits:
-        say = float(np.exp((least - price) / (2 * TEMPERATURE)))
-        smeared, sharp, square, fourth = _parts(number)
-        noise = np.maximum(blurred * smeared + white, np.finfo(np.float32).tiny)
-        total += say
-        log_noise += say * np.log(noise)
-        structure += say * (rest[0] * square + rest[1] * fourth)
-        sharpened += say * (blurred * sharp + white) / noise
+    prices, numbers, terms = _fits(measured, weight)
+    say = np.exp((prices.min() - prices) / (2 * TEMPERATURE))[:, None, None]
+    blurred, white, square, fourth = terms.T[:, :, None, None]
+    smeared, sharp = (part[numbers] for part in _blurs())
+    noise = np.maximum(blurred * smeared + white, np.finfo(np.float32).tiny)
+    total = say.sum()
+    log_noise = (say * np.log(noise)).sum(axis=0)
+    structure = (say * (square * _SQUARE + fourth * _FOURTH)).sum(axis=0)
+    sharpened = (say * (blurred * sharp + white) / noise).sum(axis=0)
     noise = np.exp(log_noise / total)
     share = np.minimum(noise / (noise + structure / total) / ALL_NOISE, 1)
     return Split(noise=noise, share=share, sharpened=sharpened / total)
 
 
-def _fits(number: int, measured: Power, weight: Power) -> list[tuple[float, int, Power]]:
-    """Fit every set of terms with one blur; keep those without a negative one, each with its price."""
-    smeared, _, square, fourth = _parts(number)
-    columns = np.stack([_rings(part) for part in (smeared, np.ones_like(smeared), square, fourth)], axis=1)
-    columns *= weight[:, None]
+def _fits(measured: Power, weight: Power) -> tuple[Power, NDArray[np.intp], Power]:
+    """Fit every set of terms with every blur; keep those without a negative one.
+
+    Returns:
+        Of each fit: its price (fits,), the number of its blur (fits,), and its four terms (fits, 4).
+    """
+    columns = _columns() * weight[:, None]
     wanted = measured * weight
     price_of_noise = np.array([AGAINST_NOISE, AGAINST_NOISE, 0, 0]) / measured.mean()
-    products, aims = columns.T @ columns, columns.T @ wanted
-    found = []
-    for terms in _TERMS:
-        if (0 in terms) != (number > 0):
-            continue
-        at = list(terms)
-        solved = np.linalg.solve(products[np.ix_(at, at)], aims[at] - price_of_noise[at])
-        if (solved < 0).any():
-            continue
-        all_four = np.zeros(4)
-        all_four[at] = solved
-        misfit = float(np.square(columns @ all_four - wanted).sum())
-        found.append((misfit + 2 * float(price_of_noise @ all_four), number, all_four))
-    return found
+    products, aims = columns.swapaxes(1, 2) @ columns, wanted @ columns
+    solved = np.full((len(BLURS_PX), len(_TERMS), 4), -1.0)  # what is not fitted counts as negative
+    for place, terms in enumerate(_TERMS):
+        # Noise without a blur is the white term's; sets without the blurred one are the same for every blur.
+        blurs, at = slice(1, None) if 0 in terms else slice(0, 1), list(terms)
+        aim = aims[blurs, at] - price_of_noise[at]
+        solved[blurs, place] = 0
+        solved[blurs, place, at] = np.linalg.solve(products[blurs][:, at][:, :, at], aim[:, :, None])[:, :, 0]
+    numbers, places = np.nonzero(~(solved < 0).any(axis=2))
+    found = solved[numbers, places]
+    missed = (columns[numbers] @ found[:, :, None])[:, :, 0] - wanted
+    return np.square(missed).sum(axis=1) + 2 * (found @ price_of_noise), numbers, found
 
 
-@lru_cache(maxsize=len(BLURS_PX))
-def _parts(number: int) -> tuple[Power, Power, Power, Power]:
-    """Give the terms of one blur: smeared, sharp, k⁻² and k⁻⁴."""
-    radius = np.maximum(RADIUS, 1)
-    blur_px = BLURS_PX[number]
-    return gaussian_cosine_power(blur_px), gaussian_power(blur_px), radius**-2, radius**-4
+@lru_cache(maxsize=1)
+def _blurs() -> tuple[Power, Power]:
+    """Give the power of each blur, smeared by short patches and sharp; each (blurs, SIDE_PX, SIDE_PX)."""
+    return (
+        np.stack([gaussian_cosine_power(blur_px) for blur_px in BLURS_PX]),
+        np.stack([gaussian_power(blur_px) for blur_px in BLURS_PX]),
+    )
+
+
+@lru_cache(maxsize=1)
+def _columns() -> Power:
+    """Give the four terms of each blur by rings, (blurs, rings, 4)."""
+    others = [_rings(part) for part in (np.ones_like(RADIUS), _SQUARE, _FOURTH)]
+    return np.stack([np.stack([_rings(smeared), *others], axis=1) for smeared in _blurs()[0]])
 
 
 def _rings(power: Power) -> Power:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from dae_pacs.noise.flat import measure, squared_coefficients, typical_sigma
-from dae_pacs.noise.patches import Patches, block_edge_ratio, collect, grey_step
+from dae_pacs.noise.patches import CLIPPED_SHARE, GRIDS, Patches, block_edge_ratio, collect, grey_step
 
 
 def patches_of(values, levels, overlap=1.0):
@@ -57,6 +57,21 @@ def test_clipped_kept_and_broken_squares_are_left_out(rng):
     assert len(collect([frame], None).values) == clipped - 16
     keep[80, 80] = True
     assert len(collect([frame], [keep]).values) == clipped - 32
+
+
+@pytest.mark.parametrize("shape", [(3, 70), (15, 64), (16, 16), (61, 83), (100, 70)])
+def test_squares_of_every_grid_are_those_cut_one_by_one(shape, rng):
+    frame = rng.integers(0, 60, shape).astype(np.float32)
+    keep = rng.random(shape) < 0.001
+    ends = (frame == frame[~keep].min()) | (frame == frame[~keep].max())
+    cut = []
+    for row, column in GRIDS[0]:
+        for top in range(row, shape[0] - 15, 16):
+            cut += [np.s_[top : top + 16, left : left + 16] for left in range(column, shape[1] - 15, 16)]
+    usable = [frame[at] for at in cut if not keep[at].any() and ends[at].mean() <= CLIPPED_SHARE]
+    found = collect([frame], [keep])
+    assert found.candidates == len(cut)
+    assert np.array_equal(found.values, np.reshape(usable, (-1, 16, 16)))
 
 
 def test_large_groups_are_sampled_and_small_ones_cut_along_more_grids(rng):
