@@ -20,6 +20,8 @@ from dae_pacs.image.stored import CellReader, extract, open_cells
 
 # Every whole number of fewer bits is a float64.
 _EXACT_BITS = 53
+# A quarter of a megabyte in float64: what is made on the way to stored values stays in a cache.
+_PIXELS_AT_ONCE = 1 << 15
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +85,7 @@ def decode_run(image: Image, first: int, stop: int) -> Decoded:
     values = np.empty(layout.shape, dtype=np.float32)
     keep = np.empty(layout.shape, dtype=np.bool_)
     for index, frame in enumerate(stored):
-        values[index] = rescale.to_values(frame, index)
+        rescale.put_values(frame, index, values[index])
         keep[index] = find_keep(frame, layout, image.padding)
     return Decoded(values, stored, keep, image.unit, layout, rescale, image.padding)
 
@@ -130,23 +132,29 @@ def encode(values: NDArray[np.float32], decoded: Decoded) -> NDArray[np.generic]
         # Bits are compared, not numbers: a NaN that came in must be recognised when it comes back.
         changed = np.ascontiguousarray(frame).view(np.uint32) != decoded.values[index].view(np.uint32)
         changed &= ~decoded.keep[index]
-        if changed.any():
-            _encode_frame(frame, changed, decoded, stored[index], index=index)
+        # A table is searched for a whole frame at once, since it must be sorted for that.
+        step = len(frame) if decoded.rescale.table is not None else max(1, _PIXELS_AT_ONCE // frame.shape[1])
+        for first in range(0, len(frame), step):
+            part = slice(first, first + step)
+            if changed[part].any():
+                before, target = decoded.stored[index, part], stored[index, part]
+                _encode_rows(frame[part], changed[part], before, target, decoded=decoded, index=index)
     return stored
 
 
-def _encode_frame(
-    frame: NDArray[np.float32],
+def _encode_rows(
+    values: NDArray[np.float32],
     changed: NDArray[np.bool_],
-    decoded: Decoded,
+    before: NDArray[np.generic],
     target: NDArray[np.generic],
     *,
+    decoded: Decoded,
     index: int,
 ) -> None:
-    """Write the changed values of one frame into `target`, (rows, columns) of the stored type."""
-    if not (np.isfinite(frame) | ~changed).all():
+    """Write the changed values of some rows of a frame into `target`, (rows, columns) of the stored type."""
+    if not (np.isfinite(values) | ~changed).all():
         raise PixelError("The processed image holds values that are not finite; it is not stored")
-    back = decoded.rescale.to_stored(frame, index)
+    back = decoded.rescale.to_stored(values, index)
     layout = decoded.layout
     if layout.is_float:
         np.copyto(target, back, where=changed, casting="same_kind")
@@ -155,7 +163,7 @@ def _encode_frame(
     np.clip(back, layout.lowest, layout.highest, out=back)
     numbers = _to_integers(back, layout)
     if decoded.padding is not None:
-        _leave_padding(numbers, decoded.stored[index], decoded.padding, layout)
+        _leave_padding(numbers, before, changed, decoded.padding, layout)
     np.copyto(target, numbers, where=changed)
 
 
@@ -170,12 +178,19 @@ def _to_integers(numbers: NDArray[np.float64], layout: Layout) -> NDArray[np.gen
     return converted
 
 
-def _leave_padding(numbers: NDArray[Any], before: NDArray[Any], padding: Padding, layout: Layout) -> None:
-    """Move image pixels off the padding values, to the side where the pixel was before.
+def _leave_padding(
+    numbers: NDArray[Any],
+    before: NDArray[Any],
+    changed: NDArray[np.bool_],
+    padding: Padding,
+    layout: Layout,
+) -> None:
+    """Move changed pixels off the padding values, to the side where the pixel was before.
 
     Any: the image's own integer type, which numpy's types can't compare with a number unless they know it.
     """
     hit = padding.covers(numbers)
+    hit &= changed
     if not hit.any():
         return
     above, below = int(padding.high) + 1, int(padding.low) - 1

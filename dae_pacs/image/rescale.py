@@ -37,24 +37,28 @@ class Rescale:
 
     def to_values(self, stored: NDArray[np.generic], index: int) -> NDArray[np.float32]:
         """Map one frame, (rows, columns) as stored, to float32 in the modality's unit."""
+        values = np.empty(stored.shape, dtype=np.float32)
+        self.put_values(stored, index, values)
+        return values
+
+    def put_values(self, stored: NDArray[np.generic], index: int, into: NDArray[np.float32]) -> None:
+        """Do as `to_values` does, into an array that is there."""
+        slope, intercept = self.slope[index], self.intercept[index]
+        is_short = stored.dtype.kind in "ui" and stored.dtype.itemsize <= 2
         if self.table is not None:
             last = len(self.table.entries) - 1
             places = np.clip(stored.astype(np.int64) - self.table.first, 0, last)
-            return np.asarray(self.table.entries[places])
-        slope, intercept = self.slope[index], self.intercept[index]
-        if slope == 1.0 and intercept == 0.0:
-            return stored.astype(np.float32)
-        is_short = stored.dtype.kind in "ui" and stored.dtype.itemsize <= 2
-        if is_short and slope == 1.0 and intercept.is_integer() and abs(intercept) < _EXACT_IN_FLOAT32:
+            into[:] = self.table.entries[places]
+        elif slope == 1.0 and intercept == 0.0:
+            into[:] = stored
+        elif is_short and slope == 1.0 and intercept.is_integer() and abs(intercept) < _EXACT_IN_FLOAT32:
             # Whole numbers this small add up exactly in float32.
-            shifted = stored.astype(np.float32)
-            shifted += np.float32(intercept)
-            return shifted
-        if is_short:
-            return np.asarray(
-                _all_values(stored.dtype, slope, intercept)[stored.view(f"u{stored.dtype.itemsize}")]
-            )
-        return (stored.astype(np.float64) * slope + intercept).astype(np.float32)
+            into[:] = stored
+            into += np.float32(intercept)
+        elif is_short:
+            into[:] = _all_values(stored.dtype, slope, intercept)[stored.view(f"u{stored.dtype.itemsize}")]
+        else:
+            into[:] = stored.astype(np.float64) * slope + intercept
 
     def to_stored(self, values: NDArray[np.float32], index: int) -> NDArray[np.float64]:
         """Map one frame back: float64, neither rounded nor clipped, but for a table, which gives integers."""

@@ -46,6 +46,27 @@ def test_a_collimated_field_may_be_turned(degrees: int) -> None:
     assert not keep[inside].any()
 
 
+@pytest.mark.parametrize("shape", [(60, 64), (71, 130), (33, 7), (200, 513)])
+def test_a_ragged_border_is_found_from_all_four_sides(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(3)
+    frame = rng.integers(200, 240, shape).astype(np.uint16)
+    frame[frame == 211] = 212
+    for row, depth in enumerate(rng.integers(0, shape[1] + 1, shape[0])):
+        frame[row, :depth] = 211
+    frame[rng.random(shape) < 0.02] = 220  # behind such a pixel nothing counts as border
+    for corner in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
+        frame[corner] = 211
+    expected = np.zeros(shape, dtype=bool)
+    for axis in (0, 1):
+        for turned, marks in ((frame, expected), (np.flip(frame), np.flip(expected))):
+            np.logical_or(marks, np.logical_and.accumulate(turned == 211, axis=axis), out=marks)
+
+    keep = find_keep(frame, layout_of(), None)
+
+    assert np.array_equal(keep[frame == 211], expected[frame == 211])
+    assert np.array_equal(find_keep(np.ascontiguousarray(frame.T), layout_of(), None), keep.T)
+
+
 def test_a_wholly_constant_frame_is_kept() -> None:
     assert find_keep(np.full((40, 30), 7, np.uint16), layout_of(), None).all()
 

@@ -190,6 +190,21 @@ def test_values_that_are_not_finite_are_refused(grey_image: Callable[..., Datase
         pixels.encode(decoded.values[:, :4], decoded)
 
 
+def test_a_frame_that_is_encoded_part_by_part_is_whole(grey_image: Callable[..., Dataset]) -> None:
+    rows, columns = 3 * pixels._PIXELS_AT_ONCE // 100 + 1, 100
+    truth = np.random.default_rng(1).integers(0, 4096, (rows, columns)).astype(np.uint16)
+    decoded = pixels.decode(grey_image(truth, PixelPaddingValue=7, RescaleSlope=2, RescaleIntercept=-1000))
+    free = ~decoded.keep & (decoded.stored < 4090) & (decoded.stored != 4)
+    changed = np.where(free, decoded.values + np.float32(6.2), decoded.values)
+
+    expected = np.where(free, decoded.stored + 3, decoded.stored)
+    assert np.array_equal(pixels.encode(changed, decoded), expected)
+    last = tuple(np.argwhere(free)[-1])
+    changed[last] = np.nan
+    with pytest.raises(PixelError, match="not finite"):
+        pixels.encode(changed, decoded)
+
+
 @pytest.mark.parametrize(
     ("elements", "words"),
     [
