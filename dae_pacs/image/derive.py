@@ -6,11 +6,11 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.tag import Tag
 
 from dae_pacs.errors import PixelError
+from dae_pacs.image import peek
 from dae_pacs.image.compress import Compression, choose_syntax
-from dae_pacs.image.elements import exact_copy
+from dae_pacs.image.elements import exact_copy, exact_element
 from dae_pacs.image.groups import mark_frames
 from dae_pacs.image.layout import read_layout
 from dae_pacs.image.lossy import lossy_method
@@ -104,7 +104,7 @@ def derive_header(
         refuse_tables(source)
         derivation = as_removed(derivation, source, layout)
     changes = changes_for(derivation)
-    ruled = frozenset(Tag(keyword) for keyword in changes)
+    ruled = frozenset(map(peek.tag_of, changes))
     target = exact_copy(
         source,
         lambda ds, tag: (
@@ -114,13 +114,12 @@ def derive_header(
         ),
     )
     making = Making(source, layout, derivation, content_digest, series_number, now, lossy_method(source))
-    # Unchanged elements that a rule keeps must be copies too.
-    kept = exact_copy(source, lambda ds, tag: ds is not source or (tag in ruled and not _is_pixels(tag)))
     for keyword, change in changes.items():
         elem = change(making)
         if elem is not None:
-            tag = Tag(keyword)
-            target._dict[tag] = kept._dict[tag] if elem is source.get_item(tag, keep_deferred=True) else elem
+            tag = peek.tag_of(keyword)
+            # An unchanged element that a rule keeps must be a copy too.
+            target._dict[tag] = exact_element(source, tag) if elem is source._dict.get(tag) else elem
     if has_functional_groups(source):
         mark_frames(target, source, derivation)
     if is_difference:
@@ -130,10 +129,6 @@ def derive_header(
     pixels = empty_pixels(source, layout)
     target._dict[pixels.tag] = pixels
     return target
-
-
-def _is_pixels(tag: int) -> bool:
-    return tag >> 16 == 0x7FE0
 
 
 def derived_series_number(source_number: int | None, taken: Collection[int]) -> int:

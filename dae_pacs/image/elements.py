@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_data_element
 from pydicom.sequence import Sequence
-from pydicom.tag import BaseTag, Tag
+from pydicom.tag import BaseTag
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
 from dae_pacs.image import peek
@@ -39,6 +39,8 @@ _WIDTHS = {
     "UV": 8,
     "OV": 8,
 }
+_LONG_HEADER, _SHORT_HEADER = struct.Struct("<HH2sHL"), struct.Struct("<HH2sH")
+_ITEM_HEADER = struct.Struct("<HHL")
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 _BLOCK_BYTES = 1 << 24
 _SHORT_LENGTH_LIMIT = 0xFFFF
@@ -61,27 +63,39 @@ def exact_copy(source: Dataset, wanted: Wanted) -> Dataset:
 def _copy(source: Dataset, wanted: Wanted, *, is_signed: bool) -> Dataset:
     target = Dataset()
     target.set_original_encoding(
-        is_implicit_vr=False, is_little_endian=True, character_encoding=list(peek.encodings(source))
+        is_implicit_vr=False, is_little_endian=True, character_encoding=peek.encodings(source)
     )
-    is_signed = (
-        (peek.number(source, "PixelRepresentation") == 1) if "PixelRepresentation" in source else is_signed
-    )
+    is_signed = _is_signed(source, otherwise=is_signed)
     for elem in peek.walk(source):
         tag = BaseTag(elem.tag)
         # Group lengths are retired and would be wrong (PS3.5 section 7.2).
-        if tag.element == 0 or not wanted(source, tag):
-            continue
-        if isinstance(elem, RawDataElement):
-            if peek.value_representation(elem) == "SQ":
-                opened = _opened(elem, source)
-                target._dict[tag] = _copy_sequence(opened, wanted, is_signed=is_signed)
-            else:
-                target._dict[tag] = _explicit_little(elem, is_signed=is_signed)
-        elif isinstance(elem.value, Sequence):
-            target._dict[tag] = _copy_sequence(elem, wanted, is_signed=is_signed)
-        else:
-            target._dict[tag] = copy.deepcopy(elem)
+        if tag & 0xFFFF and wanted(source, tag):
+            target._dict[tag] = _copy_element(elem, source, wanted, is_signed=is_signed)
     return target
+
+
+def exact_element(source: Dataset, tag: BaseTag) -> DataElement | RawDataElement:
+    """Copy one element that is there, as `exact_copy` does, with all that it holds."""
+    elem = source._dict[tag]
+    return _copy_element(elem, source, lambda _ds, _tag: True, is_signed=_is_signed(source, otherwise=False))
+
+
+def _is_signed(ds: Dataset, *, otherwise: bool) -> bool:
+    if peek.element(ds, "PixelRepresentation") is None:
+        return otherwise
+    return peek.number(ds, "PixelRepresentation") == 1
+
+
+def _copy_element(
+    elem: DataElement | RawDataElement, source: Dataset, wanted: Wanted, *, is_signed: bool
+) -> DataElement | RawDataElement:
+    if isinstance(elem, RawDataElement):
+        if peek.value_representation(elem) != "SQ":
+            return _explicit_little(elem, is_signed=is_signed)
+        return _copy_sequence(_opened(elem, source), wanted, is_signed=is_signed)
+    if isinstance(elem.value, Sequence):
+        return _copy_sequence(elem, wanted, is_signed=is_signed)
+    return copy.deepcopy(elem)
 
 
 def _opened(elem: RawDataElement, ds: Dataset) -> DataElement:
@@ -105,6 +119,10 @@ def _copy_sequence(elem: DataElement, wanted: Wanted, *, is_signed: bool) -> Dat
 
 def _explicit_little(elem: RawDataElement, *, is_signed: bool) -> RawDataElement:
     vr, value = peek.value_representation(elem), elem.value or b""
+    is_right = elem.VR is not None and elem.is_little_endian and not elem.is_implicit_VR
+    if is_right and value and elem.length == len(value):
+        # It is what would be made of it, and can't be changed: bytes in a tuple.
+        return elem
     if elem.VR is not None:
         # Somebody wrote a VR down: it stays, even UN for a tag that we know.
         vr = str(elem.VR)
@@ -138,7 +156,7 @@ def raw(keyword_tag: int, vr: str, value: bytes) -> RawDataElement:
 
 def raw_uid(keyword: str, value: str) -> RawDataElement:
     """Make a UID element; a malformed UID is handed on as it came."""
-    return raw(Tag(keyword), "UI", value.encode("latin-1"))
+    return raw(peek.tag_of(keyword), "UI", value.encode("latin-1"))
 
 
 def _even(vr: str, value: bytes) -> bytes:
@@ -152,13 +170,15 @@ def encode(ds: Dataset, wanted: Callable[[BaseTag], bool] = lambda _tag: True) -
     """Encode a data set that is in explicit VR little endian, element by element, raw values as they are."""
     for elem in peek.walk(ds):
         tag = BaseTag(elem.tag)
-        if tag.element == 0 or not wanted(tag):
+        if not tag & 0xFFFF or not wanted(tag):
             continue
         if isinstance(elem, RawDataElement):
             value = _even(str(elem.VR), elem.value or b"")
             is_open = elem.length == _UNDEFINED_LENGTH
             yield element_header(tag, str(elem.VR), _UNDEFINED_LENGTH if is_open else len(value))
-            yield value + (SEQUENCE_END if is_open else b"")
+            yield value
+            if is_open:
+                yield SEQUENCE_END
         elif isinstance(elem.value, Sequence):
             yield from _encode_sequence(elem)
         elif isinstance(elem.value, bytes | Span) and str(elem.VR) in EXPLICIT_VR_LENGTH_32:
@@ -186,9 +206,8 @@ def _encode_sequence(elem: DataElement) -> Iterator[bytes]:
         content = b"".join(encode(item))
         is_open_item = bool(getattr(item, "is_undefined_length_sequence_item", False))
         length = _UNDEFINED_LENGTH if is_open_item else len(content)
-        body.write(
-            struct.pack("<HHL", 0xFFFE, 0xE000, length) + content + (_ITEM_END if is_open_item else b"")
-        )
+        body.write(_ITEM_HEADER.pack(0xFFFE, 0xE000, length))
+        body.write(content + _ITEM_END if is_open_item else content)
     yield element_header(tag, "SQ", _UNDEFINED_LENGTH if is_open else body.tell())
     yield body.getvalue()
     if is_open:
@@ -197,9 +216,10 @@ def _encode_sequence(elem: DataElement) -> Iterator[bytes]:
 
 def element_header(tag: BaseTag, vr: str, length: int) -> bytes:
     """Encode an element's tag, VR and length, PS3.5 section 7.1.2."""
+    group, number = tag >> 16, tag & 0xFFFF
     if vr in EXPLICIT_VR_LENGTH_32:
-        return struct.pack("<HH2sHL", tag.group, tag.element, vr.encode("latin-1"), 0, length)
+        return _LONG_HEADER.pack(group, number, vr.encode("latin-1"), 0, length)
     if length > _SHORT_LENGTH_LIMIT:
         # A value too long for its VR's two length bytes goes under UN, PS3.5 section 6.2.2.
-        return struct.pack("<HH2sHL", tag.group, tag.element, b"UN", 0, length)
-    return struct.pack("<HH2sH", tag.group, tag.element, vr.encode("latin-1"), length)
+        return _LONG_HEADER.pack(group, number, b"UN", 0, length)
+    return _SHORT_HEADER.pack(group, number, vr.encode("latin-1"), length)

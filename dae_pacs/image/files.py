@@ -16,7 +16,6 @@ from dae_pacs.image.pixel_file import empty_pixels, pixel_file
 from dae_pacs.image.pixels import open_image
 from dae_pacs.image.stored import transfer_syntax
 
-_CHUNK_BYTES = 1 << 20
 _OFFSET_TABLES = frozenset({Tag("ExtendedOffsetTable"), Tag("ExtendedOffsetTableLengths")})
 
 
@@ -93,11 +92,8 @@ def file_digest(path: Path) -> str:
     Raises:
         NotDicomError: it can't be read.
     """
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                digest.update(chunk)
+        with path.open("rb", buffering=0) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise NotDicomError(f"{path} can't be read: {error.strerror or error}") from error
-    return digest.hexdigest()

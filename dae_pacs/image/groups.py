@@ -5,14 +5,13 @@ from collections.abc import Iterator
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from pydicom.tag import Tag
 
 from dae_pacs.image import peek, provenance
 from dae_pacs.image.elements import raw
 from dae_pacs.image.provenance import Derivation
 from dae_pacs.image.text import encode_text
 
-_FRAME_TYPE = Tag("FrameType")
+_FRAME_TYPE = peek.tag_of("FrameType")
 
 
 def mark_frames(target: Dataset, source: Dataset, derivation: Derivation) -> None:
@@ -45,7 +44,7 @@ def _add_derivation(
     group: Dataset, source: Dataset, derivation: Derivation, *, frame_number: int | None
 ) -> None:
     item = Dataset()
-    tag = Tag("DerivationDescription")
+    tag = peek.tag_of("DerivationDescription")
     item._dict[tag] = raw(tag, "ST", encode_text(derivation.sentence, source))
     item.DerivationCodeSequence = provenance.derivation_codes(derivation)
     reference = provenance.source_image(source)
@@ -53,6 +52,6 @@ def _add_derivation(
         reference.ReferencedFrameNumber = frame_number
     item.SourceImageSequence = [reference]
     kept = peek.items(group, "DerivationImageSequence")
-    group._dict[Tag("DerivationImageSequence")] = provenance.sequence(
+    group._dict[peek.tag_of("DerivationImageSequence")] = provenance.sequence(
         "DerivationImageSequence", [*kept, item]
     )

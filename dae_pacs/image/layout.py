@@ -87,7 +87,7 @@ def read_layout(ds: Dataset) -> Layout:
         raise UnsupportedImageError(
             f"photometric interpretation {photometric or 'missing'} with {samples or 1} samples: only grey"
         )
-    keyword = next((name for name in PIXEL_KEYWORDS if name in ds), None)
+    keyword = next((name for name in PIXEL_KEYWORDS if peek.element(ds, name) is not None), None)
     if keyword is None:
         raise PixelError("The object has no pixel data; nothing can be denoised in it")
     frames = peek.integer(ds, "NumberOfFrames")

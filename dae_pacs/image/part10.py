@@ -1,7 +1,7 @@
 """What stands in a file before its data set: preamble and file meta information (PS3.10 section 7.1)."""
 
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian
 
 from dae_pacs import part10
 from dae_pacs.image import peek
@@ -25,8 +25,11 @@ def file_start(ds: Dataset) -> bytes:
 def file_meta(ds: Dataset, transfer_syntax_uid: str) -> FileMetaDataset:
     """Make the file meta information of an object in memory, its UIDs byte for byte those of the data set."""
     meta = FileMetaDataset()
-    for keyword in ("SOPClassUID", "SOPInstanceUID"):
-        element = raw_uid(f"MediaStorage{keyword}", peek.string(ds, keyword))
+    for keyword, value in (
+        ("MediaStorageSOPClassUID", peek.string(ds, "SOPClassUID")),
+        ("MediaStorageSOPInstanceUID", peek.string(ds, "SOPInstanceUID")),
+        ("TransferSyntaxUID", transfer_syntax_uid),
+    ):
+        element = raw_uid(keyword, value)
         meta._dict[element.tag] = element
-    meta.TransferSyntaxUID = UID(transfer_syntax_uid)
     return meta

@@ -7,7 +7,9 @@ element as it stands in the file.
 
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache, lru_cache
+from typing import cast
 
 import numpy as np
 from pydicom import charset, config
@@ -40,31 +42,44 @@ BROKEN = (
 TEXT_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 # Texts in which a backslash is no separator, PS3.5 section 6.2.
 _ONE_VALUE_VRS = frozenset({"LT", "ST", "UT", "UR"})
-# Binary numbers, PS3.5 section 6.2. "US or SS" is read as unsigned; the pixel code gives it its sign.
+# Characters of a Specific Character Set whose meaning is remembered; real ones have less than 100.
+_MOST_REMEMBERED = 256
+# Binary numbers by the letters of `struct`, PS3.5 section 6.2. "US or SS" is read as unsigned; the pixel code
+# gives it its sign.
 _NUMBER_TYPES = {
-    "US": "u2",
-    "SS": "i2",
-    "UL": "u4",
-    "SL": "i4",
-    "UV": "u8",
-    "SV": "i8",
-    "FL": "f4",
-    "FD": "f8",
-    "OW": "u2",
-    "OB": "u1",
-    "US or SS": "u2",
-    "US or OW": "u2",
-    "US or SS or OW": "u2",
+    "US": "H",
+    "SS": "h",
+    "UL": "L",
+    "SL": "l",
+    "UV": "Q",
+    "SV": "q",
+    "FL": "f",
+    "FD": "d",
+    "OW": "H",
+    "OB": "B",
+    "US or SS": "H",
+    "US or OW": "H",
+    "US or SS or OW": "H",
 }
+
+
+@cache
+def tag_of(keyword: str) -> BaseTag:
+    """Return a keyword's tag, PS3.6; pydicom's own search for it takes longer than all that is done with it.
+
+    Raises:
+        KeyError: no such keyword.
+    """
+    tag = tag_for_keyword(keyword)
+    if tag is None:
+        raise KeyError(keyword)
+    return BaseTag(tag)
 
 
 def element(ds: Dataset, keyword: str) -> DataElement | RawDataElement | None:
     """Return an element as it stands, converted or not, or None."""
-    tag = tag_for_keyword(keyword)
-    if tag is None:
-        raise KeyError(keyword)
     # Not get_item: it looks the tag up twice, after making tags of it, and headers are read for every object.
-    found: DataElement | RawDataElement | None = ds._dict.get(BaseTag(tag))
+    found: DataElement | RawDataElement | None = ds._dict.get(tag_of(keyword))
     return found
 
 
@@ -100,10 +115,9 @@ def numbers(ds: Dataset, keyword: str) -> tuple[float, ...]:
     if isinstance(elem, RawDataElement):
         number_type = _NUMBER_TYPES.get(value_representation(elem))
         if number_type is not None:
-            order = "<" if elem.is_little_endian else ">"
-            width = int(number_type[1])
-            data = (elem.value or b"")[: len(elem.value or b"") // width * width]
-            return tuple(np.frombuffer(data, dtype=order + number_type).astype(np.float64).tolist())
+            order, data = "<" if elem.is_little_endian else ">", elem.value or b""
+            count = len(data) // struct.calcsize(order + number_type)
+            return tuple(map(float, struct.unpack_from(f"{order}{count}{number_type}", data)))
     try:
         return tuple(float(text) for text in strings(ds, keyword) if text)
     except ValueError as error:
@@ -169,8 +183,11 @@ def open_sequence(elem: RawDataElement, ds: Dataset) -> Sequence:
 
 def walk(ds: Dataset) -> Iterator[DataElement | RawDataElement]:
     """Yield a data set's elements in the order of their tags, none of them converted."""
-    for tag in sorted(ds.keys()):
-        found = ds.get_item(tag, keep_deferred=True)
+    # pydicom declares the converted kind alone.
+    elements = cast("Mapping[BaseTag, DataElement | RawDataElement]", ds._dict)
+    # As plain numbers: tags compare with each other in Python, one by one.
+    for tag in sorted(elements, key=int):
+        found = elements.get(tag)
         if found is not None:
             yield found
 
@@ -202,6 +219,14 @@ def encodings(ds: Dataset) -> list[str]:
     if element(ds, "SpecificCharacterSet") is None:
         inherited = ds.original_character_set or ["iso8859"]
         return [inherited] if isinstance(inherited, str) else list(inherited)
+    terms = strings(ds, "SpecificCharacterSet") or ("",)
+    # What a stranger writes at length is not kept in memory.
+    is_short = sum(map(len, terms)) <= _MOST_REMEMBERED
+    return list((_encodings_of if is_short else _encodings_of.__wrapped__)(terms))
+
+
+@lru_cache(maxsize=64)
+def _encodings_of(terms: tuple[str, ...]) -> tuple[str, ...]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return list(charset.convert_encodings(list(strings(ds, "SpecificCharacterSet")) or [""]))
+        return tuple(charset.convert_encodings(list(terms)))

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
-from pydicom.tag import Tag
 
 from dae_pacs.durable import durable_file
 from dae_pacs.errors import PixelError
@@ -47,7 +46,7 @@ def empty_pixels(source: Dataset, layout: Layout) -> DataElement:
     if layout.bits_allocated == 8 and elem is not None and str(elem.VR) == "OB":
         # Bytes may be told as bytes or as words (PS3.5 annex A.2); the source's choice stays.
         vr = "OB"
-    pixels = DataElement(Tag(layout.keyword), vr, b"", already_converted=True)
+    pixels = DataElement(peek.tag_of(layout.keyword), vr, b"", already_converted=True)
     pixels.is_undefined_length = False
     return pixels
 
@@ -77,7 +76,9 @@ class _Pixels:
     def __init__(self, file: BinaryIO, header: Dataset, *, with_extremes: bool) -> None:
         self._file, self._header = file, header
         self._layout = read_layout(header)
-        self._tag = Tag(self._layout.keyword)
+        self._tag = peek.tag_of(self._layout.keyword)
+        self._place = int(self._tag)
+        """The same as a plain number: tags compare with each other in Python."""
         self._with_extremes = with_extremes
         self._syntax = transfer_syntax(header)
         self._is_compressed = self._syntax in COMPRESSED
@@ -129,8 +130,7 @@ class _Pixels:
             self._file.write(SEQUENCE_END)
         else:
             self._file.write(b"\0" * (self._layout.size_bytes % 2))
-        for part in encode(self._header, lambda tag: tag > self._tag):
-            self._file.write(part)
+        self._file.writelines(encode(self._header, lambda tag: int(tag) > self._place))
         if self._is_front_final:
             return
         self._put_extremes()
@@ -158,10 +158,11 @@ class _Pixels:
                 ("ExtendedOffsetTable", self._offsets),
                 ("ExtendedOffsetTableLengths", self._lengths),
             ):
-                header._dict[Tag(keyword)] = raw(Tag(keyword), "OV", _table("Q", numbers, layout.frames))
+                header._dict[peek.tag_of(keyword)] = raw(
+                    peek.tag_of(keyword), "OV", _table("Q", numbers, layout.frames)
+                )
         write(file_start(header))
-        for part in encode(header, lambda other: other < tag):
-            write(part)
+        self._file.writelines(encode(header, lambda other: int(other) < self._place))
         if self._is_compressed:
             table = b"" if self._is_extended else _table("L", self._offsets, layout.frames)
             write(element_header(tag, "OB", _UNDEFINED_LENGTH))

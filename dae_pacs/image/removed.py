@@ -12,7 +12,6 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.tag import Tag
 
 from dae_pacs.errors import UnsupportedImageError
 from dae_pacs.image import peek, provenance
@@ -100,14 +99,16 @@ def change_groups(target: Dataset, making: Making) -> None:
     shared = peek.items(target, "SharedFunctionalGroupsSequence")
     has_window = any(_WINDOW in group for group in (*shared, *own))
     for group in (*shared, *own):
-        group._dict.pop(Tag("RealWorldValueMappingSequence"), None)
+        group._dict.pop(peek.tag_of("RealWorldValueMappingSequence"), None)
         for item in peek.items(group, _PIXEL_VALUE):
             slope = peek.number(item, "RescaleSlope")
-            item._dict[Tag("RescaleIntercept")] = _intercept_text(1.0 if slope is None else slope, making)
+            item._dict[peek.tag_of("RescaleIntercept")] = _intercept_text(
+                1.0 if slope is None else slope, making
+            )
         if _WINDOW in group:
-            group._dict[Tag(_WINDOW)] = provenance.sequence(_WINDOW, [_window_item(making)])
+            group._dict[peek.tag_of(_WINDOW)] = provenance.sequence(_WINDOW, [_window_item(making)])
     if shared and not has_window:
-        shared[0]._dict[Tag(_WINDOW)] = provenance.sequence(_WINDOW, [_window_item(making)])
+        shared[0]._dict[peek.tag_of(_WINDOW)] = provenance.sequence(_WINDOW, [_window_item(making)])
 
 
 def _groups(ds: Dataset) -> Iterator[Dataset]:
@@ -132,7 +133,7 @@ def _intercept(making: Making) -> Element | None:
 def _intercept_text(slope: float, making: Making) -> Element:
     # Ten digits fit into the sixteen characters of a Decimal String, PS3.5 section 6.2.
     text = f"{0.0 - slope * zero_of(making.layout):.10g}"
-    return raw(Tag("RescaleIntercept"), "DS", text.encode("ascii"))
+    return raw(peek.tag_of("RescaleIntercept"), "DS", text.encode("ascii"))
 
 
 def _centre(making: Making) -> float:
@@ -155,7 +156,7 @@ def _window_texts(making: Making) -> dict[str, str]:
 def _window_item(making: Making) -> Dataset:
     item = Dataset()
     for keyword, text in _window_texts(making).items():
-        tag = Tag(keyword)
+        tag = peek.tag_of(keyword)
         item._dict[tag] = raw(tag, "CS" if keyword == "VOILUTFunction" else "DS", text.encode("ascii"))
     return item
 
@@ -169,7 +170,7 @@ def _window(keyword: str) -> Change:
             return None
         text = _window_texts(making).get(keyword)
         vr = "CS" if keyword == "VOILUTFunction" else "DS"
-        return None if text is None else raw(Tag(keyword), vr, text.encode("ascii"))
+        return None if text is None else raw(peek.tag_of(keyword), vr, text.encode("ascii"))
 
     return change
 

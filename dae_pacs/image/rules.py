@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
-from pydicom.tag import BaseTag, Tag
+from pydicom.tag import BaseTag
 
 from dae_pacs.image import peek, provenance
 from dae_pacs.image.elements import raw
@@ -80,7 +80,7 @@ def _drop(_making: Making) -> None:
 
 def _text(keyword: str, vr: str, value: str) -> RawDataElement:
     # Inherited parts may hold what no VR allows; they are handed on as they came (peek reads them so).
-    return raw(Tag(keyword), vr, value.encode("latin-1"))
+    return raw(peek.tag_of(keyword), vr, value.encode("latin-1"))
 
 
 def _kept(making: Making, keyword: str) -> Element | None:
@@ -132,7 +132,9 @@ def _concatenation_uid(making: Making) -> Element | None:
 
 def _series_description(making: Making) -> Element:
     text = making.derivation.series_description()
-    return raw(Tag("SeriesDescription"), "LO", compose(making.source, "SeriesDescription", text, longest=64))
+    return raw(
+        peek.tag_of("SeriesDescription"), "LO", compose(making.source, "SeriesDescription", text, longest=64)
+    )
 
 
 def _derivation_description(making: Making) -> Element | None:
@@ -141,7 +143,7 @@ def _derivation_description(making: Making) -> Element | None:
     said = bool(peek.string(making.source, "DerivationDescription"))
     text = f"{INHERITED}; {making.derivation.sentence}" if said else making.derivation.sentence
     return raw(
-        Tag("DerivationDescription"),
+        peek.tag_of("DerivationDescription"),
         "ST",
         compose(making.source, "DerivationDescription", text, longest=1024),
     )
@@ -166,7 +168,9 @@ def _source_evidence(making: Making) -> Element | None:
     """Back up the source images that functional groups name (PS3.3 table C.8-131, Source Image Evidence)."""
     kept = provenance.copied_items(making.source, "SourceImageEvidenceSequence")
     sop_class = peek.string(making.source, "SOPClassUID")
-    if _FUNCTIONAL_GROUPS in making.source and not sop_class.startswith(_WITHOUT_EVIDENCE):
+    if peek.element(making.source, _FUNCTIONAL_GROUPS) is not None and not sop_class.startswith(
+        _WITHOUT_EVIDENCE
+    ):
         kept.append(provenance.source_evidence(making.source))
     return provenance.sequence("SourceImageEvidenceSequence", kept) if kept else None
 
@@ -190,7 +194,7 @@ def _local(making: Making) -> datetime:
 def _date(keyword: str, *, only_if_present: bool) -> Change:
     return lambda making: (
         None
-        if only_if_present and keyword not in making.source
+        if only_if_present and peek.element(making.source, keyword) is None
         else _text(keyword, "DA", _local(making).strftime("%Y%m%d"))
     )
 
@@ -198,7 +202,7 @@ def _date(keyword: str, *, only_if_present: bool) -> Change:
 def _time(keyword: str, *, only_if_present: bool) -> Change:
     return lambda making: (
         None
-        if only_if_present and keyword not in making.source
+        if only_if_present and peek.element(making.source, keyword) is None
         else _text(keyword, "TM", _local(making).strftime("%H%M%S"))
     )
 
@@ -207,7 +211,11 @@ def _extreme(keyword: str) -> Change:
     """Keep the place of a pixel statistic that the source states; `put_extremes` fills it in."""
 
     def change(making: Making) -> Element | None:
-        if keyword not in making.source or making.layout.is_float or making.layout.bits_allocated > 16:
+        if (
+            peek.element(making.source, keyword) is None
+            or making.layout.is_float
+            or making.layout.bits_allocated > 16
+        ):
             return None
         return _extreme_element(keyword, 0, making.layout)
 
@@ -216,7 +224,7 @@ def _extreme(keyword: str) -> Change:
 
 def _extreme_element(keyword: str, value: int, layout: Layout) -> Element:
     vr = "SS" if layout.is_signed else "US"
-    return raw(Tag(keyword), vr, value.to_bytes(2, "little", signed=vr == "SS"))
+    return raw(peek.tag_of(keyword), vr, value.to_bytes(2, "little", signed=vr == "SS"))
 
 
 def put_extremes(derived: Dataset, layout: Layout, lowest: int, highest: int) -> None:
@@ -225,8 +233,8 @@ def put_extremes(derived: Dataset, layout: Layout, lowest: int, highest: int) ->
     They are known when the last frame is; the elements keep their size, so that they may be written late.
     """
     for keyword, value in (("SmallestImagePixelValue", lowest), ("LargestImagePixelValue", highest)):
-        if keyword in derived:
-            derived._dict[Tag(keyword)] = _extreme_element(keyword, value, layout)
+        if peek.element(derived, keyword) is not None:
+            derived._dict[peek.tag_of(keyword)] = _extreme_element(keyword, value, layout)
 
 
 def _lossy(making: Making) -> Element | None:
@@ -249,9 +257,9 @@ def _lossy_ratio(making: Making) -> Element | None:
 
 def _high_bit(making: Making) -> Element | None:
     """Stored values go back right-aligned, as PS3.5 section 8.1.1 has wanted it since 2014."""
-    if making.layout.is_float or "HighBit" not in making.source:
+    if making.layout.is_float or peek.element(making.source, "HighBit") is None:
         return _kept(making, "HighBit")
-    return raw(Tag("HighBit"), "US", (making.layout.bits_stored - 1).to_bytes(2, "little"))
+    return raw(peek.tag_of("HighBit"), "US", (making.layout.bits_stored - 1).to_bytes(2, "little"))
 
 
 HEADER_CHANGES: Mapping[str, Change] = MappingProxyType(
@@ -309,9 +317,13 @@ HEADER_CHANGES: Mapping[str, Change] = MappingProxyType(
         "InstanceAvailability": _drop,
     }
 )
-_CHANGED_TAGS = frozenset(Tag(keyword) for keyword in HEADER_CHANGES)
+_CHANGED_TAGS = frozenset(peek.tag_of(keyword) for keyword in HEADER_CHANGES)
 _SEALS = frozenset(
-    {Tag("DigitalSignaturesSequence"), Tag("MACParametersSequence"), Tag("DataSetTrailingPadding")}
+    {
+        peek.tag_of("DigitalSignaturesSequence"),
+        peek.tag_of("MACParametersSequence"),
+        peek.tag_of("DataSetTrailingPadding"),
+    }
 )
 # Within a curve or overlay group: mean and deviation of the pixels under it (60xx,1302) and (60xx,1303).
 _OVERLAY_STATISTICS = frozenset({0x1302, 0x1303})
@@ -328,9 +340,9 @@ def is_inherited(
         is_root: whether `ds` is the source itself.
         changed: what a rule changes or drops in the root.
     """
-    if tag.is_private:
+    if tag >> 16 & 1:
         return _is_kept_private(ds, tag)
-    if is_root and tag.group >> 8 == 0x60 and tag.element in _OVERLAY_STATISTICS:
+    if is_root and tag >> 24 == 0x60 and tag & 0xFFFF in _OVERLAY_STATISTICS:
         return False
     return tag not in (changed if is_root else _SEALS)
 
@@ -338,7 +350,7 @@ def is_inherited(
 def _is_kept_private(ds: Dataset, tag: BaseTag) -> bool:
     """Say whether a private element, or the creator that reserves its block, is listed in `KEPT_PRIVATE`."""
     block = tag.element if tag.is_private_creator else tag.element >> 8
-    creator = ds.get_item(BaseTag(tag.group << 16 | block), keep_deferred=True)
+    creator = ds._dict.get(BaseTag(tag.group << 16 | block))
     if creator is None or creator.value is None:
         return False
     value = creator.value
@@ -351,4 +363,4 @@ def _is_kept_private(ds: Dataset, tag: BaseTag) -> bool:
 
 def has_functional_groups(ds: Dataset) -> bool:
     """Say whether an object describes its frames in functional groups (PS3.3 section C.7.6.16)."""
-    return _FUNCTIONAL_GROUPS in ds or peek.string(ds, "SOPClassUID") in _ENHANCED
+    return peek.element(ds, _FUNCTIONAL_GROUPS) is not None or peek.string(ds, "SOPClassUID") in _ENHANCED

@@ -87,10 +87,12 @@ def transfer_syntax(ds: Dataset) -> str:
 
 def embedded_overlays(ds: Dataset) -> tuple[int, ...]:
     """Return the groups of overlays that lie in unused bits of the cells (retired, PS3.3-2004 C.9.2)."""
+    # Not `in ds`, which makes a tag of each number first.
+    elements = ds._dict
     return tuple(
         group
         for group in range(0x6000, 0x6100, 2)
-        if (group << 16 | 0x0102) in ds and (group << 16 | 0x3000) not in ds
+        if (group << 16 | 0x0102) in elements and (group << 16 | 0x3000) not in elements
     )
 
 

@@ -6,7 +6,7 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
 from dae_pacs.image import files, peek
-from dae_pacs.image.elements import encode, exact_copy, raw
+from dae_pacs.image.elements import encode, exact_copy, exact_element, raw
 
 
 def isolated(source: Dataset) -> Dataset:
@@ -48,3 +48,21 @@ def test_looking_at_an_empty_implicit_element_leaves_it_as_it_stands() -> None:
     assert peek.string(ds, "SeriesDate") == ""
     assert peek.number(ds, "SeriesDate") is None
     assert all(ds._dict[tag] is elem for tag, elem in before.items())
+
+
+@pytest.mark.parametrize(
+    "name", ["CT_small.dcm", "MR_small_bigendian.dcm", "MR_small_implicit.dcm", "rtplan.dcm"]
+)
+def test_an_element_alone_is_copied_as_in_the_whole(name: str) -> None:
+    source = files.read(Path(str(get_testdata_file(name))))
+    whole, single = isolated(source), Dataset()
+    for tag in whole._dict:
+        single._dict[tag] = exact_element(source, tag)
+    assert b"".join(encode(single)) == b"".join(encode(whole))
+
+
+def test_a_copied_item_is_not_the_source_s() -> None:
+    source = files.read(Path(str(get_testdata_file("rtplan.dcm"))))
+    (before, *_), (after, *_) = (peek.items(ds, "BeamSequence") for ds in (source, isolated(source)))
+    after.BeamName = "changed"
+    assert peek.string(before, "BeamName") != "changed"
