@@ -3,6 +3,17 @@
 import numpy as np
 from numpy.typing import NDArray
 
+EXCHANGES = (
+    ((0, 1), (2, 3), (4, 5), (6, 7)),
+    ((0, 2), (1, 3), (4, 6), (5, 7)),
+    ((1, 2), (5, 6), (0, 4), (3, 7)),
+    ((1, 5), (2, 6)),
+    ((1, 4), (3, 6)),
+    ((2, 4), (3, 5)),
+    ((3, 4),),
+)
+"""That sort eight values: Batcher's odd-even merge (Knuth, The Art of Computer Programming 3, 5.3.4)."""
+
 
 def medians(values: NDArray[np.floating]) -> NDArray[np.floating]:
     """Give the medians along the last axis.
@@ -20,3 +31,18 @@ def medians(values: NDArray[np.floating]) -> NDArray[np.floating]:
     if values.shape[-1] % 2:
         return np.asarray(parted[..., upper])
     return np.asarray((parted[..., upper - 1] + parted[..., upper]) / 2)
+
+
+def medians_of_eight(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Give the medians of rows of eight, all rows at once: `medians` would sort out each by itself.
+
+    Args:
+        values: (rows, 8) of any floating type, none of them NaN.
+
+    Returns:
+        (rows,) in the type of the values.
+    """
+    lanes = list(np.ascontiguousarray(values.T))
+    for low, high in (pair for pairs in EXCHANGES for pair in pairs):
+        lanes[low], lanes[high] = np.minimum(lanes[low], lanes[high]), np.maximum(lanes[low], lanes[high])
+    return np.asarray((lanes[3] + lanes[4]) / 2)

@@ -7,7 +7,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dae_pacs.noise.middle import medians
+from dae_pacs.noise.middle import medians_of_eight
 from dae_pacs.noise.spectrum import SIDE_PX
 
 MOST_PATCHES = 16384
@@ -108,7 +108,7 @@ def _edge_ratio(frame: NDArray[np.float32]) -> float:
     steps = np.abs(np.diff(lines, axis=1))[:, :width]
     steps = steps.reshape(len(lines), -1, 8)
     finite = steps[np.isfinite(steps).all(axis=2)]
-    typical = medians(finite)
+    typical = medians_of_eight(finite)
     flat, typical = finite[typical > 0], typical[typical > 0]
     if len(flat) < 64:
         return 1.0
