@@ -30,3 +30,14 @@ def test_what_can_not_be_measured_is_what_the_fallback_gives(shaded):
     noise = calibrate(coarse, keep)
     assert noise == fallback(coarse, keep)
     assert noise.origin == "fallback"
+
+
+@pytest.mark.parametrize("value", [1e18, 1e19, 3e38, -3e38, np.inf])
+def test_values_that_no_detector_gives_spoil_no_measurement(shaded, value):
+    frames, keep = shaded
+    spoiled, without = [frame.copy() for frame in frames], [frame.copy() for frame in frames]
+    for one, other in zip(spoiled, without, strict=True):
+        one[40:44, 50:60], other[40:44, 50:60] = value, np.nan
+    assert calibrate(spoiled, keep) == calibrate(without, keep)
+    assert calibrate(spoiled, keep).origin == "estimate"
+    assert calibrate([np.full_like(frame, value) for frame in frames], keep).origin == "fallback"
