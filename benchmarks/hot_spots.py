@@ -3,9 +3,10 @@
     python benchmarks/hot_spots.py [--seconds 40] [--slices 50]
 
 A CT study comes in over and over from four senders, is denoised by the shipped model, and goes out to a real
-Orthanc, until the time is over; py-spy samples the receiving process and its worker a hundred times a second,
-each thread that is not idle. A sample counts for the last function of ours on its stack. The output is the
-table of docs/performance.md.
+Orthanc, until the time is over; py-spy samples the receiving process and its worker a hundred times a second:
+of the first the thread that holds the interpreter's lock, since the others wait for network or disk, of the
+second each thread that is not idle. A sample counts for the last function of ours on its stack. Beside it
+stands the processor's time of the whole process. The output is the table of docs/performance.md.
 """
 
 import argparse
@@ -41,16 +42,18 @@ def main() -> None:
     slices = list(itertools.islice(itertools.cycle(_ct()[0]), options.slices))
     with tempfile.TemporaryDirectory() as name:
         stacks = _sampled(slices, Path(name), options.seconds)
-    for process, counts in stacks.items():
+    for process, (busy_s, counts) in stacks.items():
         whole = sum(counts.values())
-        seconds = whole / RATE_HZ
-        print(f"\n{process}: {seconds:.1f} s of thread time in {options.seconds} s\n")
+        print(
+            f"\n{process}: {busy_s:.1f} s of the processor's time in {options.seconds} s, {whole} samples\n"
+        )
         print("| Share | Where |\n|---|---|")
         for place, count in counts.most_common(SHOWN):
             print(f"| {100 * count / whole:.0f} % | `{place}` |")
 
 
-def _sampled(slices: list[Dataset], folder: Path, seconds: int) -> dict[str, Counter[str]]:
+def _sampled(slices: list[Dataset], folder: Path, seconds: int) -> dict[str, tuple[float, Counter[str]]]:
+    """Give the processor's seconds and the samples of each process."""
     port = free_port()
     with Orthanc(folder / "pacs") as pacs:
         text = CONFIGURATION.format(port=port, pacs_port=pacs.port, quiet_s=QUIET_S)
@@ -59,28 +62,38 @@ def _sampled(slices: list[Dataset], folder: Path, seconds: int) -> dict[str, Cou
             worker = max(psutil.Process(node.pid).children(), key=lambda child: child.memory_info().rss)
             over = threading.Event()
             senders = [
-                threading.Thread(target=_keep_sending, args=(slices, node, folder / str(k), over))
+                threading.Thread(target=_keep_sending, args=(slices, node, folder / f"sender {k}", over))
                 for k in range(SENDERS)
             ]
             for sender in senders:
                 sender.start()
-            time.sleep(2 * QUIET_S)
-            outputs = {name: folder / name for name in ("receiving process", f"worker ({MODEL})")}
-            samplers = [
-                _sampler(pid, output, seconds)
-                for pid, output in zip((node.pid, worker.pid), outputs.values(), strict=True)
-            ]
-            for sampler in samplers:
-                sampler.wait()
-            over.set()
-            for sender in senders:
-                sender.join()
-        return {name: _by_place(output.read_text()) for name, output in outputs.items()}
+            try:
+                time.sleep(2 * QUIET_S)
+                watched = {"receiving process": psutil.Process(node.pid), f"worker ({MODEL})": worker}
+                before = [_busy_s(process) for process in watched.values()]
+                samplers = [
+                    _sampler(node.pid, folder / "0", seconds, "--gil"),
+                    _sampler(worker.pid, folder / "1", seconds),
+                ]
+                for sampler in samplers:
+                    sampler.wait()
+                busy = [_busy_s(process) - s for process, s in zip(watched.values(), before, strict=True)]
+            finally:
+                over.set()
+                for sender in senders:
+                    sender.join()
+        counts = [_by_place((folder / str(number)).read_text()) for number in range(2)]
+        return dict(zip(watched, zip(busy, counts, strict=True), strict=True))
 
 
-def _sampler(pid: int, output: Path, seconds: int) -> "subprocess.Popen[bytes]":
+def _busy_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def _sampler(pid: int, output: Path, seconds: int, *options: str) -> "subprocess.Popen[bytes]":
     spy = Path(sys.executable).with_name("py-spy")
-    command = [spy, "record", "--pid", str(pid), "--duration", str(seconds), "--rate", str(RATE_HZ)]
+    command = [spy, "record", "--pid", str(pid), "--duration", str(seconds), "--rate", str(RATE_HZ), *options]
     return subprocess.Popen([*command, "--format", "raw", "--output", output], stderr=subprocess.DEVNULL)
 
 

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dae_pacs.errors import NoiseError
+from dae_pacs.noise import vst
 from dae_pacs.noise.model import NoiseModel, affine
 from dae_pacs.noise.simulate import poisson_gaussian
 from dae_pacs.noise.spectrum import gaussian_spectrum
@@ -177,3 +178,19 @@ def test_equal_models_write_equal_json():
     again = NoiseModel(levels=CT.levels, variances=CT.variances, unit="HU")
     assert again.to_json() == CT.to_json()
     assert "\n" not in CT.to_json()
+
+
+def test_a_line_is_the_same_however_many_nodes_it_has(rng):
+    x = np.concatenate([rng.uniform(-500, 4000, 20_000), [0.0, 3000.0]]).astype(np.float32)
+    few, many = (
+        NoiseModel(levels=tuple(levels), variances=tuple(100 + 0.2 * levels))
+        for levels in (np.linspace(0, 3000, nodes) for nodes in (2, 9))
+    )
+    assert len(few.levels) <= vst.FEW_NODES < len(many.levels)
+    z = few.stabilise(x)
+    np.testing.assert_allclose(z, many.stabilise(x), atol=1e-5)
+    np.testing.assert_allclose(few.invert(z), many.invert(z), atol=2e-3)
+    blurred = (z + rng.uniform(-3, 3, len(z))).astype(np.float32)
+    np.testing.assert_allclose(
+        few.carry_over(x, z, blurred, strength=0.7), many.carry_over(x, z, blurred, strength=0.7), atol=2e-3
+    )
