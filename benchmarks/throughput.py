@@ -5,9 +5,10 @@
 The slices of benchmarks/node.py, repeated under new UIDs, go to a node that delivers to a real Orthanc. The
 node's time is that of its job, from the claim to the last derived object on disk, while Orthanc takes them on
 the same cores. The bare model is the network alone, run in this process as the node runs it, in the same
-batches, as many beside each other, stabilised and in memory before the clock starts. Both in turn. Besides,
-what the same pipeline costs without its network: the processor's time for reading, decoding, deriving,
-encoding, flushing and digesting.
+batches, as many beside each other, stabilised and in memory before the clock starts. Both in turn; a round's
+peer is the mean of just before and just after, since the speed of a shared machine drifts. Besides, what the
+same pipeline costs without its network: the processor's time for reading, decoding, deriving, encoding,
+flushing and digesting.
 """
 
 import argparse
@@ -87,16 +88,15 @@ def _measure(
         with NodeProcess(folder / "node", text, ae_title="DAE_PACS", port=port) as node:
             place = Place(node, pacs, folder)
             _pass_through([radiograph(Study(), "CR")], place)  # the model is loaded after this one
-            splits, models, computes = [], [], []
+            splits, bare = [], [_bare(study, denoiser)]
             for _ in range(rounds):
-                model_s, compute_s = _bare(study, denoiser)
-                models.append(model_s)
-                computes.append(compute_s)
                 story = _pass_through(study, place)
                 (job,) = story.jobs
                 work = (job.finished_at or 0.0) - (job.claimed_at or 0.0)
                 splits.append(_split(story) | {"work": work})
-            return splits, models, computes
+                bare.append(_bare(study, denoiser))
+            models, computes = zip(*(np.mean(pair, axis=0) for pair in itertools.pairwise(bare)), strict=True)
+            return splits, list(models), list(computes)
 
 
 def _bare(study: list[Dataset], denoiser: TorchDenoiser) -> tuple[float, float]:
