@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dae_pacs.denoise.engine import TorchDenoiser, take_cores
+from dae_pacs.denoise.cores import Cores
+from dae_pacs.denoise.engine import TorchDenoiser
 from dae_pacs.node.overlap import side_by_side
 from dae_pacs.noise.model import NoiseModel
 
@@ -23,7 +24,8 @@ class Batches:
     def __init__(self, denoiser: TorchDenoiser, frames: NDArray[np.float32], noise: NoiseModel) -> None:
         self.size = max(1, denoiser.batch_pixels // frames[0].size)
         self.beside = denoiser.side_by_side(self.size * frames[0].size)
-        self._cores = torch.get_num_threads() // self.beside
+        self.lanes = max(self.beside // 2, 1)  # the others wait for their turn
+        self._cores = Cores(torch.get_num_threads())
         self._denoiser, self._frames, self._noise = denoiser, frames, noise
         self._keep = np.zeros(frames.shape, dtype=np.bool_)
         z = torch.from_numpy(noise.stabilise(frames)[:, None])
@@ -33,9 +35,7 @@ class Batches:
         """Run the network alone over all batches; they are stabilised and on the device already."""
 
         def run(part: slice) -> None:
-            if self.beside > 1:
-                take_cores(self._cores)
-            with torch.inference_mode():
+            with self._cores.share(self.lanes), torch.inference_mode():
                 self._denoiser.way.network(self._z[part])
 
         self._each(run)

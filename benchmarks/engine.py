@@ -199,8 +199,8 @@ def _engine_rows(images: list[Images], device: torch.device) -> list[Row]:
     alone, engine = _in_turn_of([batches.network, whole], 5, device)
     speed = frames.size / 1e6 / statistics.median(engine)
     note = (
-        f"{len(frames)} slices of 512x512 in batches of {batches.size}, {batches.beside} at a time: "
-        "stabilise, network, clamp, invert, checks, arrays in and out, over the network alone; "
+        f"{len(frames)} slices of 512x512 in {batches.size}s, {batches.lanes} at a time: stabilise, "
+        "network, clamp, invert, checks, arrays in and out, over the network alone; "
         f"{speed:.1f} megapixels a second"
     )
     return [_ratio(f"engine_over_bare_model_{kind}", alone, engine) | {"note": note}]

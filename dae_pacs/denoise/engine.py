@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from dae_pacs.denoise.bundle import Bundle, load_bundle
 from dae_pacs.denoise.calibration import calibrate
 from dae_pacs.denoise.choice import LAST_RESORT, Way, choose, last_resort
+from dae_pacs.denoise.cores import Cores
 from dae_pacs.denoise.device import choose_device
 from dae_pacs.denoise.on_device import Launched, Settings, host_memory, launch, not_finite
 from dae_pacs.denoise.passes import (
@@ -69,7 +70,7 @@ class TorchDenoiser:
         self._choose_way = choose_way
         self._most_pixels = most_pixels or MOST_PIXELS[device.type]
         self._budget = Budget(self._most_pixels, TOGETHER_PIXELS[device.type])
-        self._cores = torch.get_num_threads() if device.type == "cpu" else 1
+        self._cores = Cores(torch.get_num_threads() if device.type == "cpu" else 1)
         self._place = Place(device, choose_way(bundle.network(), device), self._budget)
         self._resting_until = 0.0
 
@@ -91,11 +92,16 @@ class TorchDenoiser:
     @property
     def batch_pixels(self) -> int:
         """How many pixels are worth giving at once."""
-        return max(self._budget.batch_pixels // self._cores, 1)
+        return max(self._budget.batch_pixels // self._cores.count, 1)
 
     def side_by_side(self, pixels: int) -> int:
-        """On a CPU one for each core, as long as all of them have room; on a GPU one."""
-        return max(1, min(self._cores, self._budget.batch_pixels // max(pixels, 1)))
+        """On a CPU two for each pass that runs, so that none waits for its next batch; on a GPU one."""
+        lanes = self._lanes(pixels)
+        return 2 * lanes if lanes > 1 else 1
+
+    def _lanes(self, pixels: int) -> int:
+        """As many passes as there are cores, as long as all of them have room in a pass's memory."""
+        return max(1, min(self._cores.count, self._budget.batch_pixels // max(pixels, 1)))
 
     def calibrate(
         self, frames: Sequence[NDArray[np.float32]], keep: Sequence[NDArray[np.bool_]]
@@ -127,16 +133,24 @@ class TorchDenoiser:
         _check(frames, keep, strength)
         if strength == 0 or frames.size == 0:
             return frames.copy()
-        if self._device.type == "cpu":
-            take_cores(self._cores // beside)
         settings = Settings(noise, strength, self._bundle.clamp_sigma)
+        if self._device.type != "cpu":
+            return self._denoise(frames, keep, settings)
+        with self._cores.share(min(beside, self._lanes(frames.size))):
+            return self._denoise(frames, keep, settings)
+
+    def _denoise(
+        self, frames: NDArray[np.float32], keep: NDArray[np.bool_], settings: Settings
+    ) -> NDArray[np.float32]:
         room = host_memory(frames.shape, self._device)
         out: NDArray[np.float32] = room.numpy()
         first = 0
         while first < len(frames):
             if self._is_resting:
                 rest = slice(first, None)
-                out[rest] = self._spare.denoise(frames[rest], keep[rest], noise=noise, strength=strength)
+                out[rest] = self._spare.denoise(
+                    frames[rest], keep[rest], noise=settings.noise, strength=settings.strength
+                )
                 break
             try:
                 for done in self._batches(frames, keep, settings, room=room, first=first):
@@ -307,12 +321,6 @@ def put_to_work(bundle: Bundle, *, device: str = "auto", threads: int | None = N
     if threads is not None:
         torch.set_num_threads(max(threads, 1))
     return TorchDenoiser(bundle, device=chosen)
-
-
-def take_cores(count: int) -> None:
-    """Let this thread's passes run on so many cores, at least one; torch counts for each thread."""
-    if torch.get_num_threads() != max(count, 1):
-        torch.set_num_threads(max(count, 1))
 
 
 def _check(frames: NDArray[np.float32], keep: NDArray[np.bool_], strength: float) -> None:
