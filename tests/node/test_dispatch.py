@@ -86,7 +86,7 @@ def test_job_that_could_not_be_recorded_is_done_by_the_next_worker(tmp_path):
 @pytest.mark.slow
 def test_an_urgent_series_does_not_wait_for_the_end_of_a_long_one(tmp_path):
     files = SpoolFiles(tmp_path / "spool")
-    routine = ct_series(Study(accession="ROUTINE"), slices=32, size=256)
+    routine = ct_series(Study(accession="ROUTINE"), slices=96, size=256)
     urgent = ct_series(Study(accession="URGENT"), slices=1, size=64)
     with Ledger(files.ledger_path) as ledger:
         receive_all(files, ledger, routine, tmp_path / "routine")
@@ -109,8 +109,8 @@ def test_an_urgent_series_does_not_wait_for_the_end_of_a_long_one(tmp_path):
         first, last = sorted(ledger.jobs(), key=lambda job: job.finished_at)
         assert (first.priority, last.priority) == ("STAT", "MEDIUM")
         assert last.attempts == 0, "a pause is no failed attempt"
-        assert ledger.counts()["images"] == {"derived": 33}, "each image was made once"
-        assert len(ledger.deliveries(limit=100)) == 33
+        assert ledger.counts()["images"] == {"derived": 97}, "each image was made once"
+        assert len(ledger.deliveries(limit=200)) == 97
 
 
 def test_patience_with_a_silent_worker_grows_with_the_largest_object():
