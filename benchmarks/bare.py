@@ -24,7 +24,7 @@ class Batches:
     def __init__(self, denoiser: TorchDenoiser, frames: NDArray[np.float32], noise: NoiseModel) -> None:
         self.size = max(1, denoiser.batch_pixels // frames[0].size)
         self.beside = denoiser.side_by_side(self.size * frames[0].size)
-        self.lanes = max(self.beside // 2, 1)  # the others wait for their turn
+        self.lanes = denoiser.lanes(self.size * frames[0].size)
         self._cores = Cores(torch.get_num_threads())
         self._denoiser, self._frames, self._noise = denoiser, frames, noise
         self._keep = np.zeros(frames.shape, dtype=np.bool_)

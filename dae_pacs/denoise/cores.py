@@ -30,15 +30,11 @@ class Cores:
             self._one_left.wait_for(lambda: self._busy < beside)
             self._busy += 1
         try:
-            take_cores(self.count // beside)
+            cores = max(self.count // beside, 1)
+            if torch.get_num_threads() != cores:  # of this thread: torch counts for each
+                torch.set_num_threads(cores)
             yield
         finally:
             with self._one_left:
                 self._busy -= 1
                 self._one_left.notify_all()
-
-
-def take_cores(count: int) -> None:
-    """Let this thread's passes run on so many cores, at least one; torch counts for each thread."""
-    if torch.get_num_threads() != max(count, 1):
-        torch.set_num_threads(max(count, 1))

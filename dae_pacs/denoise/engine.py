@@ -96,11 +96,14 @@ class TorchDenoiser:
 
     def side_by_side(self, pixels: int) -> int:
         """On a CPU two for each pass that runs, so that none waits for its next batch; on a GPU one."""
-        lanes = self._lanes(pixels)
+        lanes = self.lanes(pixels)
         return 2 * lanes if lanes > 1 else 1
 
-    def _lanes(self, pixels: int) -> int:
-        """As many passes as there are cores, as long as all of them have room in a pass's memory."""
+    def lanes(self, pixels: int) -> int:
+        """Say how many passes of so many pixels run at a time, on an even share of the cores each.
+
+        As many as there are cores, as long as all of them have room in a pass's memory.
+        """
         return max(1, min(self._cores.count, self._budget.batch_pixels // max(pixels, 1)))
 
     def calibrate(
@@ -136,7 +139,7 @@ class TorchDenoiser:
         settings = Settings(noise, strength, self._bundle.clamp_sigma)
         if self._device.type != "cpu":
             return self._denoise(frames, keep, settings)
-        with self._cores.share(min(beside, self._lanes(frames.size))):
+        with self._cores.share(min(beside, self.lanes(frames.size))):
             return self._denoise(frames, keep, settings)
 
     def _denoise(
